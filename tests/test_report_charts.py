@@ -13,8 +13,7 @@ from report_runs import PHASES, RUN, failures, feeding, trial, trials
 
 from benchharness.report.html import cells, curves, theme
 from benchharness.report.html.chart import Frame, spread_out
-from benchharness.report.html.files import poster
-from benchharness.report.html.page import charts_of
+from benchharness.report.html.page import charts_of, poster
 from benchharness.report.pairs import interval_of
 from benchharness.report.rows import backends_of, rows_of
 from benchharness.report.table import Report
@@ -31,7 +30,7 @@ SERIES = theme.series_of(BACKENDS)
 def frame(records: list[dict], backends: list[str] | None = None) -> Frame:
     """Return the data of the charts of some records."""
     backends = backends or backends_of(RUN, records)
-    return Frame.of(rows_of(records, backends, cores=2), backends)
+    return Frame(rows_of(records, backends, cores=2), backends)
 
 
 def chart_names(records: list[dict]) -> list[str]:
@@ -194,7 +193,7 @@ def test_curves_are_the_rows_of_the_epochs_with_seconds_added_up():
     """Trial 1 trains 2.125 s an epoch."""
     records = trials()
 
-    rows = curves.curves_of(frame(records).trials, "validation_top1")
+    rows = curves.curves_of(frame(records).rows[0], "validation_top1")
 
     assert [(r["backend"], r["trial"], r["epoch"], r["value"]) for r in rows] == [
         (r["backend"], r["trial"], r["epoch"], r["validation_top1"]) for r in epoch_rows(records)
@@ -204,7 +203,7 @@ def test_curves_are_the_rows_of_the_epochs_with_seconds_added_up():
 
 def test_the_thick_line_is_the_median_of_the_trials():
     """The second of three trials in each epoch."""
-    rows = curves.medians_of(frame(trials()).trials, "validation_top1")
+    rows = curves.medians_of(frame(trials()).rows[0], "validation_top1")
 
     assert [r["value"] for r in rows if r["backend"] == "keras"] == [
         0.5 + epoch / 16 + 2 / 64 for epoch in (1, 2, 3)
@@ -217,7 +216,7 @@ def test_a_trial_that_diverged_keeps_the_epochs_it_had():
     records[0] |= {"status": "diverged"}
     records[0]["epochs"][2]["validation_top1"] = None
 
-    rows = curves.curves_of(frame(records).trials, "validation_top1")
+    rows = curves.curves_of(frame(records).rows[0], "validation_top1")
 
     own = [r["epoch"] for r in rows if (r["backend"], r["trial"]) == ("keras", 1)]
     assert own == [1, 2]

@@ -14,11 +14,11 @@ from benchharness.compare.noise import Noise, NoiseReport
 from benchharness.compare.sampling import Scatter
 from benchharness.compare.verdict import Verdict
 from benchharness.report.comparison import (
-    NoiseTable,
     headline,
     junit,
     markdown,
     noise_line,
+    noise_table,
     plain_text,
 )
 
@@ -356,7 +356,7 @@ def test_the_noise_of_a_cell_comes_with_advice_on_longer_trials(capsys: pytest.C
         scatters={"cnn torch": scatter},
     )
 
-    Console(width=200).print(NoiseTable(report=report))
+    Console(width=200).print(noise_table(report, width=200))
 
     assert (
         "cnn torch: B / A of training scatters by 1.0% between trials, and by 1.7% for the 12 "

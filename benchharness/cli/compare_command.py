@@ -218,7 +218,7 @@ def command(
         from rich.console import Console
 
         console = Console()
-        console.print("", views.ComparisonTable(comparison=comparison))
+        console.print("", views.comparison_table(comparison, width=console.width))
         if comparison.folder:
             print_place(console, f"records, logs and comparison.json: {comparison.folder}")
     return comparison.exit_code

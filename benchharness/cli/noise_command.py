@@ -38,7 +38,7 @@ def command(
     from benchharness.compare.verdict import unknown_columns
     from benchharness.errors import SuiteError
     from benchharness.progress import watch
-    from benchharness.report.comparison import NoiseTable, noise_line
+    from benchharness.report.comparison import noise_line, noise_table
     from benchharness.run.events import RunFinished
     from benchharness.run.options import RunOptions
 
@@ -63,7 +63,8 @@ def command(
         return code
     from rich.console import Console
 
-    Console().print("", NoiseTable(report=report))
+    console = Console()
+    console.print("", noise_table(report, width=console.width))
     return code
 
 

@@ -88,7 +88,7 @@ class Observation:
     point: Point
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """Step from the last point of a level to the first of the next; levels as they were measured.
 
@@ -104,15 +104,8 @@ class Step:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the step as JSON knows it."""
-        return {
-            "before": self.before.run,
-            "after": self.after.run,
-            "when": self.after.when.isoformat(),
-            "was": self.was,
-            "became": self.became,
-            "is_worse": self.is_worse,
-            "differences": list(self.differences),
-        }
+        runs = {"before": self.before.run, "after": self.after.run}
+        return asdict(self) | runs | {"when": self.after.when.isoformat()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,16 +150,9 @@ class Series:
         for old, new in pairwise(self.levels):
             before, after = self.points[old.last], self.points[new.first]
             was, became = self.value_of(old), self.value_of(new)
-            steps.append(
-                Step(
-                    before=before,
-                    after=after,
-                    was=was,
-                    became=became,
-                    is_worse=(became < was) == self.quantity.is_rate,
-                    differences=tuple(differences(before, after)),
-                )
-            )
+            is_worse = (became < was) == self.quantity.is_rate
+            changed = tuple(differences(before, after))
+            steps.append(Step(before, after, was, became, is_worse, changed))
         return steps
 
     @property
@@ -240,11 +226,12 @@ def history_of(
     excluded: dict[str, set[str]] = {}
     for group in groups.values():
         group.sort(key=lambda reading: reading.point.when)
-        reasons = [group[-1].terms.mismatch(reading.terms) for reading in group]
-        for reading, reason in zip(group, reasons, strict=True):
-            if reason:
+        joined = []
+        for reading in group:
+            if reason := group[-1].terms.mismatch(reading.terms):
                 excluded.setdefault(reason, set()).add(reading.point.run)
-        joined = [reading for reading, reason in zip(group, reasons, strict=True) if not reason]
+            else:
+                joined.append(reading)
         series.append(Series.of(joined, smallest=smallest))
     return History(
         source=source,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
 from rich import box
-from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
+from rich.console import Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -17,22 +16,19 @@ from benchharness.compare.noise import DIFFERENCES, Noise, NoiseReport
 from benchharness.compare.sampling import ERROR, Scatter
 from benchharness.compare.verdict import Verdict
 from benchharness.model.quantities import QUANTITIES
-from benchharness.report.markdown import escaped, markdown_table
+from benchharness.report.markdown import escaped, markdown_list, markdown_table
 from benchharness.report.rows import UNKNOWN, counted
 from benchharness.report.table import as_text
 
 HEADINGS = ("cell", "column", "verdict", "change", "interval", "pairs", "limit")
+_BETTER = ("faster", "less", "better", "reached")
 _STYLES = {
     "same": "green",
-    "faster": "cyan",
-    "less": "cyan",
-    "better": "cyan",
-    "reached": "cyan",
+    **dict.fromkeys(_BETTER, "cyan"),
     "undecidable": "yellow",
     "failed": "bold red",
     "skipped": "dim",
 }
-_BETTER = ("faster", "less", "better", "reached")
 # Verdicts that a comment need not show.
 _UNREMARKABLE = ("same", "undecidable *", "skipped")
 _MAX_NAMED = 3
@@ -51,64 +47,49 @@ DETECTABLE = (
 _FORBIDDEN = {code: None for code in range(32) if code not in (9, 10, 13)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonTable:
-    """A comparison for a terminal of any width; rich asks it to fit itself."""
-
-    comparison: Comparison
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        """Yield headline, table and notes."""
-        comparison = self.comparison
-        is_bad = comparison.exit_code in (1, 3)
-        yield Text(headline(comparison), style="bold red" if is_bad else "bold")
-        yield Text(setting(comparison))
-        yield Text()
-        table = _figures_table(HEADINGS, texts=3, width=options.max_width)
-        for row in rows(comparison):
-            texts = list(map(Text, row))
-            texts[2].stylize(_STYLES.get(row[2], "bold red"))
-            table.add_row(*texts)
-        yield table
-        yield Text()
-        yield from (Text(note, style="yellow") for note in notes_of(comparison))
-        yield from (Text(note, style="dim") for note in legend_of(comparison))
+def comparison_table(comparison: Comparison, *, width: int) -> Group:
+    """Return headline, table and notes for a terminal of some width."""
+    style = "bold red" if comparison.exit_code in (1, 3) else "bold"
+    table = _figures_table(HEADINGS, texts=3, width=width)
+    for row in rows(comparison):
+        texts = list(map(Text, row))
+        texts[2].stylize(_STYLES.get(row[2], "bold red"))
+        table.add_row(*texts)
+    return Group(
+        Text(headline(comparison), style=style),
+        Text(setting(comparison)),
+        Text(),
+        table,
+        Text(),
+        *(Text(note, style="yellow") for note in notes_of(comparison)),
+        *(Text(note, style="dim") for note in legend_of(comparison)),
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseTable:
-    """The noise of all cells, for a terminal: the smallest differences that a machine can show."""
-
-    report: NoiseReport
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        """Yield headline, table and notes."""
-        yield Text(noise_line(self.report), style="bold")
-        yield Text()
-        needs = (f"{difference:.0%}" for difference in DIFFERENCES)
-        headings = ("cell", "column", "A : A", "pairs", "detectable", *needs, "min/pair")
-        table = _figures_table(headings, texts=2, width=options.max_width)
-        for noise in self.report.found:
-            table.add_row(
-                Text(noise.cell),
-                _words(noise.column),
-                noise.word,
-                str(noise.pairs),
-                _reach(noise),
-                *(UNKNOWN if pairs is None else str(pairs) for pairs in noise.needs.values()),
-                f"{noise.pair_s / 60:.2f}",
-            )
-        yield table
-        yield Text()
-        for label, scatter in self.report.scatters.items():
-            yield Text(_scatter_text(label, scatter))
-        for label, reason in self.report.failures.items():
-            yield Text(f"{label}: {reason}", style="bold red")
-        yield Text(DETECTABLE, style="dim")
+def noise_table(report: NoiseReport, *, width: int) -> Group:
+    """Return the noise of all cells: the smallest differences that a machine can show."""
+    needs = (f"{difference:.0%}" for difference in DIFFERENCES)
+    headings = ("cell", "column", "A : A", "pairs", "detectable", *needs, "min/pair")
+    table = _figures_table(headings, texts=2, width=width)
+    for noise in report.found:
+        table.add_row(
+            Text(noise.cell),
+            _words(noise.column),
+            noise.word,
+            str(noise.pairs),
+            _reach(noise),
+            *(UNKNOWN if pairs is None else str(pairs) for pairs in noise.needs.values()),
+            f"{noise.pair_s / 60:.2f}",
+        )
+    return Group(
+        Text(noise_line(report), style="bold"),
+        Text(),
+        table,
+        Text(),
+        *(Text(_scatter_text(label, scatter)) for label, scatter in report.scatters.items()),
+        *(Text(f"{label}: {why}", style="bold red") for label, why in report.failures.items()),
+        Text(DETECTABLE, style="dim"),
+    )
 
 
 def noise_line(report: NoiseReport) -> str:
@@ -125,7 +106,7 @@ def noise_line(report: NoiseReport) -> str:
 
 def plain_text(comparison: Comparison, *, width: int = 100) -> str:
     """Return the comparison as text without colours."""
-    return as_text(ComparisonTable(comparison=comparison), width=width)
+    return as_text(comparison_table(comparison, width=width), width=width)
 
 
 def markdown(comparison: Comparison, *, command: str = "") -> str:
@@ -137,20 +118,23 @@ def markdown(comparison: Comparison, *, command: str = "") -> str:
     mark = {0: "✅", 4: "❔"}.get(comparison.exit_code, "❌")
     every = rows(comparison)
     notable = [row for row in every if row[2] not in _UNREMARKABLE]
-    notes, legend = (
-        "\n".join(f"- {escaped(note)}" for note in texts)
-        for texts in (notes_of(comparison), legend_of(comparison))
+    # How precisely speeds were measured, as far as intervals are known.
+    widths = sorted(
+        math.sqrt(v.high / v.low) - 1
+        for _, v in comparison.verdicts()
+        if v.kind == "speed" and v.low and v.high
     )
+    span = " to ".join(f"{width:.1%}" for width in (*widths[:1], *widths[1:][-1:]))
     parts = [
         f"### {mark} {escaped(headline(comparison))}",
         escaped(setting(comparison)),
         _markdown_table(notable) if notable else "",
-        notes,
-        escaped(_noise_text(comparison)),
+        markdown_list(notes_of(comparison)),
+        f"Noise of this machine: intervals of speeds are ± {span}." if span else "",
         f"Repeat it: `{command}`" if command else "",
         "<details><summary>All figures</summary>",
         _markdown_table(every) if len(notable) < len(every) else "",
-        legend,
+        markdown_list(legend_of(comparison)),
         "</details>",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -175,7 +159,12 @@ def junit(comparison: Comparison) -> str:
             case = ElementTree.SubElement(
                 suite, "testcase", classname=classname, name=verdict.column
             )
-            message = _junit_message(verdict, busy=busy_text(comparison))
+            figures = (
+                f"{verdict.word}: change {verdict.change}, interval {verdict.low} to "
+                f"{verdict.high}, threshold {verdict.threshold}, {verdict.pairs} pairs"
+            )
+            said = figures if verdict.misses is None else missed_text(verdict)
+            message = _xml_text("; ".join(filter(None, (said, busy_text(comparison)))))
             if verdict.is_worse or verdict.is_undecided:
                 ElementTree.SubElement(case, "failure", type=verdict.word, message=message)
             elif verdict.word == "undecidable":
@@ -227,7 +216,22 @@ def rows(comparison: Comparison) -> list[list[str]]:
     for cell in comparison.cells:
         if not cell.verdicts:
             texts.append([cell.label, "", "skipped" if cell.is_skipped else "failed", *[""] * 4])
-        texts += [[cell.label, *_row(verdict)] for verdict in cell.verdicts]
+        for v in cell.verdicts:
+            pairs = str(v.pairs) if v.is_paired else f"{v.pairs} each"
+            if v.misses is not None:
+                change, limit = "", ""
+                interval = " : ".join(f"{missed} of {trials}" for missed, trials in v.misses)
+            else:
+                sign, equal = ("+", 0) if v.kind == "accuracy" else ("", 1)
+                change, low, high = (
+                    UNKNOWN if value is None else f"{value:{sign}.3f}"
+                    for value in (v.change, v.low, v.high)
+                )
+                interval = UNKNOWN if low == high == UNKNOWN else f"{low} to {high}"
+                limit = f"{equal + v.threshold:.3f}"
+            is_informational = v.word == "undecidable" and not (v.is_required or v.misses)
+            word = f"{v.word} *" if is_informational else v.word
+            texts.append([cell.label, _words(v.column), word, change, interval, pairs, limit])
     return texts
 
 
@@ -251,15 +255,30 @@ def legend_of(comparison: Comparison) -> list[str]:
     is_informational = any(
         v.word == "undecidable" and not v.is_undecided for v in verdicts if not v.misses
     )
-    marks = [INFORMATIONAL] if is_informational else []
-    return [*marks, LEGEND, *([_level_text(verdicts)] if verdicts else [])]
+    legend = [INFORMATIONAL, LEGEND] if is_informational else [LEGEND]
+    if not verdicts:
+        return legend
+    of_intervals, of_misses = (
+        " or ".join(f"{level:.2%}" for level in sorted(levels))
+        for levels in (
+            {v.level for v in verdicts if v.misses is None},
+            {v.level for v in verdicts if v.misses is not None},
+        )
+    )
+    parts = []
+    if of_intervals:
+        parts.append(
+            f"each end of an interval errs in {of_intervals} of looks, and all looks planned "
+            f"together in {ERROR:.0%} of comparisons at most"
+        )
+    if of_misses:
+        parts.append(f"a word on missed targets errs in {of_misses} of looks")
+    return [*legend, f"level: {'; '.join(parts)}"]
 
 
 def missed_text(verdict: Verdict) -> str:
     """Return a sentence on how often each side misses its target."""
-    assert verdict.misses is not None
-    (missed_a, of_a), (missed_b, of_b) = verdict.misses
-    counts = f"B misses its target in {missed_b} of {of_b} trials, A in {missed_a} of {of_a}"
+    counts = f"B {_misses(verdict)}"
     return {
         "missed": f"{counts}, which is more than chance",
         "reached": f"{counts}, which is less than chance",
@@ -290,19 +309,6 @@ def _markdown_table(table: Sequence[Sequence[str]]) -> str:
     return markdown_table(HEADINGS, texts, texts=3)
 
 
-def _noise_text(comparison: Comparison) -> str:
-    """Return how precisely speeds were measured; empty if no interval is known."""
-    widths = sorted(
-        math.sqrt(v.high / v.low) - 1
-        for _, v in comparison.verdicts()
-        if v.kind == "speed" and v.low and v.high
-    )
-    if not widths:
-        return ""
-    span = f"± {widths[0]:.1%}" if len(widths) == 1 else f"± {widths[0]:.1%} to {widths[-1]:.1%}"
-    return f"Noise of this machine: intervals of speeds are {span}."
-
-
 def _outcome(comparison: Comparison) -> str:
     verdicts = list(comparison.verdicts())
 
@@ -330,29 +336,16 @@ def _outcome(comparison: Comparison) -> str:
     return f"no regression in {figures} of {cells}{'; ' if better else ''}{better}"
 
 
-def _row(verdict: Verdict) -> list[str]:
-    words = _words(verdict.column)
-    pairs = str(verdict.pairs) if verdict.is_paired else f"{verdict.pairs} each"
-    if verdict.misses is not None:
-        counts = " : ".join(f"{missed} of {trials}" for missed, trials in verdict.misses)
-        return [words, verdict.word, "", counts, pairs, ""]
-    sign, limit = (
-        ("+", verdict.threshold) if verdict.kind == "accuracy" else ("", 1 + verdict.threshold)
-    )
-    change, low, high = (
-        UNKNOWN if value is None else f"{value:{sign}.3f}"
-        for value in (verdict.change, verdict.low, verdict.high)
-    )
-    mark = "" if verdict.is_required or verdict.word != "undecidable" else " *"
-    interval = UNKNOWN if low == high == UNKNOWN else f"{low} to {high}"
-    return [words, f"{verdict.word}{mark}", change, interval, pairs, f"{limit:.3f}"]
+def _misses(verdict: Verdict) -> str:
+    assert verdict.misses is not None
+    (missed_a, of_a), (missed_b, of_b) = verdict.misses
+    return f"misses its target in {missed_b} of {of_b} trials, A in {missed_a} of {of_a}"
 
 
 def _sized(verdict: Verdict) -> str:
     """Return a verdict with its size: ``training 12.1 % slower``."""
     if verdict.misses is not None:
-        (missed_a, of_a), (missed_b, of_b) = verdict.misses
-        return f"misses its target in {missed_b} of {of_b} trials, A in {missed_a} of {of_a}"
+        return _misses(verdict)
     words = _words(verdict.column)
     if verdict.change is None:
         return f"{words} {verdict.word}"
@@ -382,34 +375,6 @@ def _scatter_text(label: str, scatter: Scatter) -> str:
         f"{label}: B / A of training scatters by {scatter.between:.1%} between trials, and by "
         f"{scatter.of_means:.1%} for the {scatter.epochs} epochs within: {advice}"
     )
-
-
-def _level_text(verdicts: Sequence[Verdict]) -> str:
-    """Return how sure each interval is, and all looks together."""
-
-    def levels(*, of_misses: bool) -> str:
-        known = {v.level for v in verdicts if (v.misses is not None) == of_misses}
-        return " or ".join(f"{level:.2%}" for level in sorted(known))
-
-    parts = []
-    if of_intervals := levels(of_misses=False):
-        parts.append(
-            f"each end of an interval errs in {of_intervals} of looks, and all looks planned "
-            f"together in {ERROR:.0%} of comparisons at most"
-        )
-    if of_misses := levels(of_misses=True):
-        parts.append(f"a word on missed targets errs in {of_misses} of looks")
-    return f"level: {'; '.join(parts)}"
-
-
-def _junit_message(verdict: Verdict, *, busy: str) -> str:
-    said = (
-        missed_text(verdict)
-        if verdict.misses is not None
-        else f"{verdict.word}: change {verdict.change}, interval {verdict.low} to {verdict.high}, "
-        f"threshold {verdict.threshold}, {verdict.pairs} pairs"
-    )
-    return _xml_text(f"{said}; {busy}" if busy else said)
 
 
 def _xml_text(text: str) -> str:

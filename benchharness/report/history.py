@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Group, JustifyMethod, RenderableType
@@ -37,65 +36,51 @@ _UNITS = {column.name: column.unit for column in METRICS}
 
 def history_view(history: History, *, last: int) -> Group:
     """Return everything, series by series; ``last`` is the number of rows of each table."""
-    return Group(*_parts(history, last))
-
-
-def _parts(history: History, last: int) -> Iterator[RenderableType]:
+    parts: list[RenderableType] = []
     for series in history.series:
-        yield Text(heading(series), style="bold")
-        yield Text(f"on {printable(series.terms.machine)}", style="dim")
-        yield Text(_sparkline(series))
+        parts.append(Text(heading(series), style="bold"))
+        parts.append(Text(f"on {printable(series.terms.machine)}", style="dim"))
+        parts.append(Text(_sparkline(series)))
         for step in series.steps:
             style = "bold red" if step.is_worse else "bold green"
-            yield Text(step_text(series, step), style=style)
-        yield Text(state_text(series), style="yellow" if _stands_out(series) else "")
-        yield _table(series, last)
+            parts.append(Text(step_text(series, step), style=style))
+        parts.append(Text(state_text(series), style="yellow" if _stands_out(series) else ""))
+        table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, header_style="")
+        for name in COLUMNS:
+            justify: JustifyMethod = "right" if name in ("value", "spread") else "left"
+            table.add_column(name, justify=justify, no_wrap=name != "changed", overflow="fold")
+        rows = rows_of(series)
+        for row in rows[-last:]:
+            table.add_row(*map(Text, row))
+        if len(rows) > last:
+            table.caption = f"{len(rows) - last} earlier runs not shown"
+            table.caption_justify = "left"
+        parts.append(table)
         if versions := newest_versions(series):
-            yield Text(f"newest: {versions}", style="dim")
-        yield Text()
-    yield from (Text(line, style="yellow") for line in excluded_text(history))
-    yield Text(LEGEND, style="dim")
+            parts.append(Text(f"newest: {versions}", style="dim"))
+        parts.append(Text())
+    parts += [Text(line, style="yellow") for line in excluded_text(history)]
+    return Group(*parts, Text(LEGEND, style="dim"))
 
 
-def _table(series: Series, last: int) -> Table:
-    table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, header_style="")
-    for name in COLUMNS:
-        justify: JustifyMethod = "right" if name in ("value", "spread") else "left"
-        table.add_column(name, justify=justify, no_wrap=name != "changed", overflow="fold")
-    rows = rows_of(series)
-    for row in rows[-last:]:
-        table.add_row(*map(Text, row))
-    if len(rows) > last:
-        table.caption = f"{len(rows) - last} earlier runs not shown"
-        table.caption_justify = "left"
-    return table
-
-
-class Scale(NamedTuple):
-    """Scale of a series' values: a factor, and a unit (empty for none)."""
-
-    factor: float
-    unit: str
-
-    @classmethod
-    def of(cls, series: Series) -> Scale:
-        """Return the scale that suits all values of a series."""
-        name = series.quantity.name
-        unit = _UNITS.get(name, "s")
-        if name == "ops":
-            return cls(1.0, "1/s")
-        if unit == "bytes":
-            return cls(1e-9, "GB")
-        if unit == "s" and name not in QUANTITIES:
-            least = min(point.value for point in series.points)
-            best = next((key for key, factor in _SECONDS.items() if least * factor >= 1), "ns")
-            return cls(_SECONDS[best], best)
-        return cls(1.0, "" if unit == "0-1" else unit)
+def scale_of(series: Series) -> tuple[float, str]:
+    """Return factor and unit (empty for none) that suit all values of a series."""
+    name = series.quantity.name
+    unit = _UNITS.get(name, "s")
+    if name == "ops":
+        return 1.0, "1/s"
+    if unit == "bytes":
+        return 1e-9, "GB"
+    if unit == "s" and name not in QUANTITIES:
+        least = min(point.value for point in series.points)
+        best = next((key for key, factor in _SECONDS.items() if least * factor >= 1), "ns")
+        return _SECONDS[best], best
+    return 1.0, "" if unit == "0-1" else unit
 
 
 def heading(series: Series) -> str:
     """Return what a series is of."""
-    unit = Scale.of(series).unit
+    _, unit = scale_of(series)
     return f"{printable(series.cell)}: {series.quantity.name}{f' ({unit})' if unit else ''}"
 
 
@@ -144,7 +129,7 @@ def excluded_text(history: History) -> list[str]:
 
 def rows_of(series: Series) -> list[Sequence[str]]:
     """Return a row per run: when, commit, value, spread, and what changed since the run before."""
-    factor = Scale.of(series).factor
+    factor, _ = scale_of(series)
     values = rounded([point.value * factor for point in series.points])
     rows: list[Sequence[str]] = []
     for before, point, value in zip([None, *series.points], series.points, values, strict=False):
@@ -190,7 +175,7 @@ def _stands_out(series: Series) -> bool:
 
 def _figures(series: Series, values: Sequence[float], joint: str) -> str:
     """Return values with their unit."""
-    factor, unit = Scale.of(series)
+    factor, unit = scale_of(series)
     scaled = [value * factor for value in values]
     texts = map(format_share, scaled) if series.quantity.kind == "accuracy" else rounded(scaled)
     return joint.join(texts) + (f" {unit}" if unit else "")

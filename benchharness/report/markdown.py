@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchharness.api import hookimpl
@@ -27,7 +27,7 @@ def markdown(run: Mapping[str, Any], records: Sequence[dict[str, Any]]) -> str:
     above = (report.setting, report.inputs, report.missing_trials)
     parts = [f"### {escaped(report.heading)}", *map(escaped, above)]
     if report.rows:
-        parts.append("\n".join(f"- {escaped(str(answer))}" for answer in report.answers))
+        parts.append(markdown_list(map(str, report.answers)))
         groups = report.groups()
         columns = [f"{group.title} {column}" for group in groups for column in group.columns]
         rows = [
@@ -35,8 +35,8 @@ def markdown(run: Mapping[str, Any], records: Sequence[dict[str, Any]]) -> str:
             for index, row in enumerate(report.rows)
         ]
         parts.append(markdown_table(["benchmark", *map(escaped, columns)], rows, texts=1))
-        notes = [*report.notes, *report.legend(groups)]
-        parts.append("\n".join(f"- {escaped(f'{note.label}: {note.text}')}" for note in notes))
+        notes = (*report.notes, *report.legend(groups))
+        parts.append(markdown_list(": ".join(note) for note in notes))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -45,6 +45,11 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, te
     alignment = "|".join(["", *["---"] * texts, *["---:"] * (len(headings) - texts), ""])
     first, *rest = ("| " + " | ".join(map(str.strip, row)) + " |" for row in (headings, *rows))
     return "\n".join([first, alignment, *rest])
+
+
+def markdown_list(texts: Iterable[str]) -> str:
+    """Return a list of texts that are no markup."""
+    return "\n".join(f"- {escaped(text)}" for text in texts)
 
 
 def escaped(text: str) -> str:

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any, TypeVar
 
 from benchharness.measure.sanity import explain, learning
-from benchharness.measure.sequential import DecisionRule, rule_for
+from benchharness.measure.sequential import rule_for
 from benchharness.measure.statistics import excessive_scatter
 from benchharness.report.pairs import Pair
 from benchharness.report.rows import (
@@ -184,12 +184,7 @@ def _settings(rows: Sequence[Row]) -> Iterator[Note]:
 
     differing = []
     for row in rows:
-        known = {
-            cell.backend: settings
-            for cell in row.recorded
-            if (settings := cell.trials[-1].get("effective"))
-        }
-        for found in differences(known):
+        for found in differences(row.effective):
             values = {name: value for name, value in found.values.items() if value is not None}
             text = _values(found.setting, values)
             differing.append(((found.decides_work, text), row.name))
@@ -232,18 +227,15 @@ def _outside(cells: Cells) -> Iterator[Note]:
 
 def _unknown_computation(cells: Cells) -> Iterator[Note]:
     """Yield which backends of the equal track have trained without a replay, all in one note."""
+    metrics = ("train_images_per_s", "step_ms_p50")
     trained = [
         (cell, row.name)
         for row, cell in cells
-        if cell.track == "equal"
-        and cell.values("train_images_per_s")
-        and cell.values("step_ms_p50")
+        if cell.track == "equal" and all(map(cell.values, metrics))
     ]
     every = _grouped((cell.backend, name) for cell, name in trained)
-    unknown = _grouped(
-        (cell.backend, name) for cell, name in trained if not cell.values("compute_ms")
-    )
-    if unknown:
+    without = [(cell.backend, name) for cell, name in trained if not cell.values("compute_ms")]
+    if unknown := _grouped(without):
         backends = ", ".join(
             printable(backend) + ("" if names == every[backend] else f" in {', '.join(names)}")
             for backend, names in unknown.items()
@@ -260,36 +252,39 @@ def _compiling(cells: Cells) -> Iterator[Note]:
 
     It is held against the cell of the run that differs from it in compiling alone.
     """
-    ok = [(row, cell) for row, cell in cells if cell.ok]
+    ok = [(row, cell, *_compilation(cell)) for row, cell in cells if cell.ok]
     twins = [
         # All that ran in between counts, of both rows where they are two.
         (row, Pair(compiled, plain, (*row.recorded, *(() if other is row else other.recorded))))
-        for (row, compiled), (other, plain) in product(ok, ok)
-        if _are_twins(compiled, plain)
+        for (row, compiled, first, rest), (other, plain, second, same) in product(ok, ok)
+        if (first, second) == (True, False) and rest == same
     ]
-    known = [pair for _, pair in twins if not pair.is_separate_run]
-    speeds = [speed for pair in known if (speed := pair.speed())]
-    rule = rule_for(speeds, comparisons=max(len(twins), 1))
+    known = [speed for _, pair in twins if not pair.is_separate_run and (speed := pair.speed())]
+    rule = rule_for(known, comparisons=max(len(twins), 1))
     for row, pair in twins:
-        if text := _break_even(pair.a, pair.b):
-            yield Note("compiled", f"{cell_label(row, pair.a)}: {text}{_doubt(pair, rule)}")
+        if not (text := _break_even(pair.a, pair.b)):
+            continue
+        # Medians are over all trials, those included that have no partner.
+        is_disturbed = bool(pair.a.disturbed or pair.b.disturbed)
+        is_sure = not (is_disturbed or pair.is_separate_run)
+        speed = pair.speed()
+        if speed and not (is_sure and rule.verdict(speed) in ("faster", "slower")):
+            why = format_ci(speed, is_disturbed=is_disturbed)
+            why += "; the sides ran at different times" if pair.is_separate_run else ""
+            text += f"; not sure: {times_text(speed)}x as fast ({why})"
+        yield Note("compiled", f"{cell_label(row, pair.a)}: {text}")
 
 
-def _are_twins(compiled: Cell, plain: Cell) -> bool:
-    """Return True where only the first was compiled, and all else is alike.
+def _compilation(cell: Cell) -> tuple[object, object]:
+    """Return whether a cell was compiled, and all else that decides its speed.
 
     By what the frameworks tell of themselves: some compile whether asked or not.
     """
-
-    def parts(cell: Cell) -> tuple[object, tuple[object, ...]]:
-        trial = cell.ok[-1]
-        effective = trial.get("effective") or {}
-        settings = {name: value for name, value in trial["settings"].items() if name != "compile"}
-        rest = (cell.benchmark, cell.track, cell.machine, settings, effective.get("engine"))
-        return effective.get("compile"), (*rest, trial.get("versions"))
-
-    (is_compiled, settings), (is_plain_compiled, plain_settings) = parts(compiled), parts(plain)
-    return (is_compiled, is_plain_compiled) == (True, False) and settings == plain_settings
+    trial = cell.ok[-1]
+    effective = trial.get("effective") or {}
+    settings = {name: value for name, value in trial["settings"].items() if name != "compile"}
+    context = (cell.benchmark, cell.track, cell.machine, effective.get("engine"))
+    return effective.get("compile"), (*context, settings, trial.get("versions"))
 
 
 def _break_even(compiled: Cell, plain: Cell) -> str:
@@ -313,21 +308,6 @@ def _break_even(compiled: Cell, plain: Cell) -> str:
         f"{measured}: compiling pays after {steps:,} steps "
         f"({steps / steps_per_epoch:,.3g} epochs, {steps * step_s:,.3g} s of training)"
     )
-
-
-def _doubt(pair: Pair, rule: DecisionRule) -> str:
-    """Return how sure the gain is, where it is not."""
-    speed = pair.speed()
-    # Medians are over all trials, those included that have no partner.
-    is_disturbed = bool(pair.a.disturbed or pair.b.disturbed)
-    if speed is None:
-        return ""
-    is_sure = not (is_disturbed or pair.is_separate_run)
-    if is_sure and rule.verdict(speed) in ("faster", "slower"):
-        return ""
-    why = format_ci(speed, is_disturbed=is_disturbed)
-    why += "; the sides ran at different times" if pair.is_separate_run else ""
-    return f"; not sure: {times_text(speed)}x as fast ({why})"
 
 
 def _missed(cell: Cell) -> str:

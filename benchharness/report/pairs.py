@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import chain, combinations
 from typing import NamedTuple
 
@@ -157,92 +156,81 @@ class Pair(BackendPair):
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mean:
     """Two backends on all training benchmarks, at least two, of the equal track that both ran.
 
     What counts is the time of the work: training, and the extraction of features before it. The
     points of a benchmark's matrix are averaged first. Pairs whose sides ran at different times are
-    left out. ``machine`` is the short name of its kind, as rows have it.
+    left out.
+
+    Attributes:
+        machine: The short name of its kind, as rows have it.
+        backends: Those of A and of B.
+        proven: The pairs whose work was proven the same.
+        counted: The ratio of each benchmark that has a vote.
+        left_out: The pairs that have no vote, each with its reason; empty where all have one.
+        measure: What the mean is of.
+        max_trials: As that of a pair.
+        is_disturbed: Whether the machine was busy during a trial behind a vote.
+        is_separate_run: False: such pairs have no vote.
     """
 
-    pairs: tuple[Pair, ...]
-    machine: str = ""
+    machine: str
+    backends: tuple[str, str]
+    proven: Sequence[Pair]
+    counted: Mapping[str, Ratio]
+    left_out: str
+    measure: Measure
+    max_trials: int | None
+    is_disturbed: bool
+    is_separate_run: bool = False
 
-    @property
-    def backends(self) -> tuple[str, str]:
-        """Those of A and of B."""
-        return self.pairs[0].a.backend, self.pairs[0].b.backend
-
-    @property
-    def proven(self) -> list[Pair]:
-        """The pairs whose work was proven the same."""
-        return [pair for pair in self.pairs if pair.proof == "proven"]
-
-    @property
-    def is_separate_run(self) -> bool:
-        """False: such pairs have no vote."""
-        return False
-
-    @property
-    def is_disturbed(self) -> bool:
-        """Whether the machine was busy during a trial behind a benchmark that has a vote."""
-        return any(pair.is_disturbed for pair in self._voting)
-
-    @property
-    def max_trials(self) -> int | None:
-        """As that of a pair."""
-        return max((pair.max_trials or 0 for pair in self.proven), default=0) or None
-
-    @property
-    def measure(self) -> Measure:
-        """What the mean is of."""
-        extracts = any(pair.a.is_extracting for pair in self._voting)
-        return Measure(f"speed of training{' with extraction' if extracts else ''}", "trains")
-
-    @property
-    def counted(self) -> dict[str, Ratio]:
-        """The ratio of each benchmark that has a vote."""
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], machine: str) -> Mean:
+        """Return the mean of the pairs of two backends on one kind of machine."""
+        proven = [pair for pair in pairs if pair.proof == "proven"]
+        ratios = {
+            pair: ratio
+            for pair in proven
+            if not pair.is_separate_run and (ratio := pair.ratio(work_speed))
+        }
+        # A benchmark with few trials would take the certainty from all others.
+        needed = min(FEWEST, max((ratio.trials for ratio in ratios.values()), default=0))
+        voting = {pair: ratio for pair, ratio in ratios.items() if ratio.trials >= needed}
         points: dict[str, list[Ratio]] = {}
-        for pair, ratio in self._voting.items():
+        for pair, ratio in voting.items():
             points.setdefault(pair.a.benchmark, []).append(ratio)
-        return {benchmark: mean_ratio(ratios) for benchmark, ratios in points.items()}
-
-    @property
-    def left_out(self) -> str:
-        """The pairs that have no vote, each with its reason; empty where all have one."""
-        voting = {pair.a.benchmark for pair in self._voting}
-        reasons = {p.a.benchmark: self._reason(p) for p in self.pairs if p not in self._voting}
-        return ", ".join(
-            f"{'points of ' if benchmark in voting else ''}{benchmark} ({reason})"
-            for benchmark, reason in reasons.items()
+        reasons = {pair.a.benchmark: _no_vote(pair) for pair in pairs if pair not in voting}
+        extraction = " with extraction" if any(pair.a.is_extracting for pair in voting) else ""
+        return cls(
+            machine=machine,
+            backends=(pairs[0].a.backend, pairs[0].b.backend),
+            proven=proven,
+            counted={benchmark: mean_ratio(of_points) for benchmark, of_points in points.items()},
+            left_out=", ".join(
+                f"{'points of ' if benchmark in points else ''}{benchmark} ({reason})"
+                for benchmark, reason in reasons.items()
+            ),
+            measure=Measure(f"speed of training{extraction}", "trains"),
+            max_trials=max((pair.max_trials or 0 for pair in proven), default=0) or None,
+            is_disturbed=any(pair.is_disturbed for pair in voting),
         )
 
     def ratio(self) -> Ratio | None:
         """Return the typical ratio; None with fewer than two benchmarks that have a vote."""
-        counted = self.counted
-        return mean_ratio(list(counted.values())) if len(counted) > 1 else None
+        return mean_ratio(list(self.counted.values())) if len(self.counted) > 1 else None
 
-    @cached_property
-    def _voting(self) -> dict[Pair, Ratio]:
-        known = {
-            pair: ratio
-            for pair in self.proven
-            if not pair.is_separate_run and (ratio := pair.ratio(work_speed))
-        }
-        # A benchmark with few trials would take the certainty from all others.
-        needed = min(FEWEST, max((ratio.trials for ratio in known.values()), default=0))
-        return {pair: ratio for pair, ratio in known.items() if ratio.trials >= needed}
 
-    def _reason(self, pair: Pair) -> str:
-        if pair.proof != "proven":
-            return "not proven"
-        if pair.is_separate_run:
-            return "its sides ran at different times"
-        trials = len(pair.logs(work_speed))
-        if trials < len(pair.couples):
-            return "stored features were read"
-        return "one trial" if trials == 1 else f"{trials} trials"
+def _no_vote(pair: Pair) -> str:
+    if pair.proof != "proven":
+        return "not proven"
+    if pair.is_separate_run:
+        return "its sides ran at different times"
+    trials = len(pair.logs(work_speed))
+    if trials < len(pair.couples):
+        return "stored features were read"
+    return "one trial" if trials == 1 else f"{trials} trials"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +257,13 @@ class Family:
             by_machine.setdefault(row.machine, []).append(row)
         means, size = list[Mean](), 0
         for machine, of_kind in by_machine.items():
-            means += _means_of(chain(*(by_row[row.name] for row in of_kind)), machine)
+            shared: dict[tuple[str, str], list[Pair]] = {}
+            for pair in chain(*(by_row[row.name] for row in of_kind)):
+                if is_in_overall(pair.a):
+                    shared.setdefault((pair.a.backend, pair.b.backend), []).append(pair)
+            for of_both in shared.values():
+                if len({pair.a.benchmark for pair in of_both}) > 1:
+                    means.append(Mean.of(of_both, machine))
             size += family_size(cell for row in of_kind for cell in row.recorded)
         compared: list[Pair | Mean] = [*pairs, *means]
         ratios = [pair.ratio() for pair in compared if _may_decide(pair)]
@@ -315,15 +309,3 @@ def interval_of(values: Sequence[float], hosts: Sequence[str] = ()) -> Ratio | N
 def _may_decide(pair: Pair | Mean) -> bool:
     """Whether a ratio may name a winner, or call two backends equal."""
     return not (pair.is_separate_run or pair.is_disturbed)
-
-
-def _means_of(pairs: Iterable[Pair], machine: str) -> list[Mean]:
-    shared: dict[tuple[str, str], list[Pair]] = {}
-    for pair in pairs:
-        if is_in_overall(pair.a):
-            shared.setdefault((pair.a.backend, pair.b.backend), []).append(pair)
-    return [
-        Mean(tuple(of_both), machine)
-        for of_both in shared.values()
-        if len({pair.a.benchmark for pair in of_both}) > 1
-    ]

@@ -63,6 +63,12 @@ class Row:
         shown = dict.fromkeys(counts) if len(set(counts)) == 1 else counts
         return f"{self.name} (n={'/'.join(map(str, shown))})"
 
+    @property
+    def effective(self) -> dict[str, Mapping[str, Any]]:
+        """The settings in effect by backend, of those that report any."""
+        known = {cell.backend: cell.trials[-1].get("effective") for cell in self.recorded}
+        return {backend: settings for backend, settings in known.items() if settings}
+
     def distinct(self, metric: str) -> set[Number]:
         """Return the medians of a metric that its backends report; one where they agree."""
         return {value for value in self.medians(metric) if value is not None}
@@ -90,11 +96,6 @@ class ColumnGroup:
     meaning: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no row has a value here."""
-        return all(text == UNKNOWN for row in self.rows for text in row)
 
     def block(self) -> list[str]:
         """Return title, headings and rows as lines of one width, columns aligned."""
@@ -184,27 +185,21 @@ def groups_of(
     groups = []
     for title, meaning, texts_of in COLUMNS:
         rows_of_texts = [texts_of(row) for row in rows]
-        figures = [text for texts in rows_of_texts for text in texts if text[0].isdigit()]
-        marks = [
-            words
-            for (column, mark), words in MARKS.items()
-            if column == title and any(mark in figure for figure in figures)
-        ]
-        if title == "test top-1" and figures:
+        shown = [text for texts in rows_of_texts for text in texts if text != UNKNOWN]
+        if title in hidden or not shown:
+            continue
+        figures = [text for text in shown if text[0].isdigit()]
+        seen = " ".join(figures)
+        marks = [words for (column, m), words in MARKS.items() if column == title and m in seen]
+        if title == "test top-1":
             # Digits stand below digits, with a mark or without.
-            width = max(map(len, figures))
+            width = max(map(len, figures), default=0)
             rows_of_texts = [
                 [text.ljust(width) if text in figures else text for text in texts]
                 for texts in rows_of_texts
             ]
-        group = ColumnGroup(
-            title=title,
-            meaning="; ".join([meaning.format(**known), *marks]),
-            columns=HEADINGS.get(title, backends),
-            rows=rows_of_texts,
-        )
-        if title not in hidden and not group.is_empty:
-            groups.append(group)
+        meaning = "; ".join([meaning.format(**known), *marks])
+        groups.append(ColumnGroup(title, meaning, HEADINGS.get(title, backends), rows_of_texts))
     return groups
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from benchharness.measure.accuracy import AccuracyDifference, Score
 from benchharness.measure.sequential import FEWEST
 from benchharness.measure.statistics import Ratio
-from benchharness.report.pairs import Accuracy, Family, Mean, Measure, Pair, SpeedFinding, pairs_of
+from benchharness.report.pairs import Accuracy, Family, Measure, Pair, SpeedFinding, pairs_of
 from benchharness.report.rows import (
     Row,
     backends_of,
@@ -146,14 +146,21 @@ def _undecided(finding: SpeedFinding) -> str:
 
 
 def _of_row(row: Row, family: Family) -> Iterator[SummaryLine]:
+    """Yield the answers on a row, its fastest backend against each other one."""
     pairs = family.pairs[row.name]
     # By the ratios that decide, which may be of times to a target.
-    ratios = [(pair, ratio) for pair in pairs if (ratio := pair.ratio())]
-    wins = Counter((p.a if ratio.log >= 0 else p.b).backend for p, ratio in ratios)
-    fastest = max(wins, key=wins.__getitem__, default="")
+    fastest = _leader((pair.a.backend, pair.b.backend, pair.ratio()) for pair in pairs)
     for pair in pairs:
-        if fastest in (pair.a.backend, pair.b.backend):
-            yield _answer(row.name, pair, family)
+        if fastest not in (pair.a.backend, pair.b.backend):
+            continue
+        finding = family.finding(pair)
+        if finding.ratio.log < 0:
+            finding, pair = finding.inverse, pair.swapped
+        a, b = printable(pair.a.backend), printable(pair.b.backend)
+        native = NATIVE if pair.a.track == "native" else ""
+        said = format_comparison(pair.measure, finding, a=a, b=b, proof=printable(pair.proof))
+        beside = [*_details(pair), *_accuracy(pair.accuracy(comparisons=family.scored))]
+        yield SummaryLine(subject=row.name, said=f"{native}{said}", beside=beside)
     for pair in pairs_of(row):
         if pair.on_two_hosts and not pair.ratio():
             a, b = printable(pair.a.backend), printable(pair.b.backend)
@@ -161,15 +168,10 @@ def _of_row(row: Row, family: Family) -> Iterator[SummaryLine]:
             yield SummaryLine(subject=row.name, said=said)
 
 
-def _answer(subject: str, pair: Pair, family: Family) -> SummaryLine:
-    finding = family.finding(pair)
-    if finding.ratio.log < 0:
-        finding, pair = finding.inverse, pair.swapped
-    a, b = printable(pair.a.backend), printable(pair.b.backend)
-    native = NATIVE if pair.a.track == "native" else ""
-    said = format_comparison(pair.measure, finding, a=a, b=b, proof=printable(pair.proof))
-    beside = [*_details(pair), *_accuracy(pair.accuracy(comparisons=family.scored))]
-    return SummaryLine(subject=subject, said=f"{native}{said}", beside=beside)
+def _leader(ratios: Iterable[tuple[str, str, Ratio | None]]) -> str:
+    """Return which of the backends A and B of each ratio is ahead most often; empty for none."""
+    wins = Counter(a if ratio.log >= 0 else b for a, b, ratio in ratios if ratio)
+    return max(wins, key=wins.__getitem__, default="")
 
 
 def _details(pair: Pair) -> Iterator[str]:
@@ -250,35 +252,29 @@ def _top1(scores: Sequence[Score]) -> str:
 
 def _overall(family: Family, machine: str) -> Iterator[SummaryLine]:
     """Yield an answer for the leader on a kind of machine and each other backend."""
+    subject = row_name("overall", {}, machine=machine)
     means = [mean for mean in family.means if mean.machine == machine]
-    findings = [(mean, family.finding(mean)) for mean in means if mean.ratio()]
-    ahead = Counter(mean.backends[0 if f.ratio.log >= 0 else 1] for mean, f in findings)
-    leader = max(ahead, key=ahead.__getitem__, default="")
-    for mean, finding in findings:
-        if leader in mean.backends:
-            yield _overall_answer(mean, finding, family)
+    leader = _leader((*mean.backends, mean.ratio()) for mean in means)
+    for mean in means:
+        if leader not in mean.backends or not mean.ratio():
+            continue
+        finding = family.finding(mean)
+        a, b = map(printable, mean.backends)
+        verdicts = Counter(family.finding(pair).verdict for pair in mean.proven)
+        won, lost = verdicts["faster"], verdicts["slower"]
+        if finding.ratio.log < 0:
+            finding, a, b, won, lost = finding.inverse, b, a, lost, won
+        beside = [
+            f"geometric mean over {len(mean.counted)} benchmarks, one vote each: their typical "
+            "ratio",
+            f"of {counted(len(mean.proven), 'line')} {a} wins {won}, {b} {lost}, "
+            f"equal {verdicts['equal']}, undecided {verdicts['open']}",
+            *([f"left out: {mean.left_out}"] if mean.left_out else []),
+        ]
+        said = format_comparison(mean.measure, finding, a=a, b=b, proof="proven")
+        yield SummaryLine(subject=subject, said=said, beside=beside, is_overall=True)
     proven = [m for m in means if len({pair.a.benchmark for pair in m.proven}) > 1]
-    if proven and not findings:
+    if proven and not leader:
         said = "no ratio, because fewer than two benchmarks measured all of the work"
-        yield SummaryLine(
-            subject=row_name("overall", {}, machine=machine),
-            said=f"{said}: {proven[0].left_out}",
-            is_overall=True,
-        )
-
-
-def _overall_answer(mean: Mean, finding: SpeedFinding, family: Family) -> SummaryLine:
-    a, b = map(printable, mean.backends)
-    verdicts = Counter(family.finding(pair).verdict for pair in mean.proven)
-    won, lost = verdicts["faster"], verdicts["slower"]
-    if finding.ratio.log < 0:
-        finding, a, b, won, lost = finding.inverse, b, a, lost, won
-    beside = [
-        f"geometric mean over {len(mean.counted)} benchmarks, one vote each: their typical ratio",
-        f"of {counted(len(mean.proven), 'line')} {a} wins {won}, {b} {lost}, "
-        f"equal {verdicts['equal']}, undecided {verdicts['open']}",
-        *([f"left out: {mean.left_out}"] if mean.left_out else []),
-    ]
-    said = format_comparison(mean.measure, finding, a=a, b=b, proof="proven")
-    subject = row_name("overall", {}, machine=mean.machine)
-    return SummaryLine(subject=subject, said=said, beside=beside, is_overall=True)
+        said = f"{said}: {proven[0].left_out}"
+        yield SummaryLine(subject=subject, said=said, is_overall=True)

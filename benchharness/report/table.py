@@ -41,11 +41,23 @@ MEDIANS = Note("numbers", "medians over n trials that are ok; -: not measured")
 class Report:
     """What a terminal, Markdown and a page show of a run, apart from charts.
 
-    The run is as in run.json; records are the last of each trial.
+    Attributes:
+        run: As in run.json.
+        records: The last of each trial.
+        heading: The suite's title, or its name.
+        setting: Suite, profile, device and time, as far as known.
+        inputs: Where images and weights come from.
+        missing_trials: That the run is not complete, and how to continue; else empty.
+        uses_substitutes: Whether the images are drawn or the pretrained weights random.
     """
 
     run: Mapping[str, Any]
     records: Sequence[Record]
+    heading: str
+    setting: str
+    inputs: str
+    missing_trials: str
+    uses_substitutes: bool
     backends: Sequence[str]
     rows: Sequence[Row]
     answers: Sequence[SummaryLine]
@@ -54,48 +66,28 @@ class Report:
     @classmethod
     def of(cls, run: Mapping[str, Any], records: Sequence[Record]) -> Report:
         """Return the report of a run with its records, as ``RunFolder.records`` gives them."""
+        words = {"suite": "suite ", "profile": "profile ", "device": "", "started": ""}
+        known = ((word, run.get(name)) for name, word in words.items())
+        is_drawn = not (run.get("dataset") or {}).get("is_real", True)
         backends = backends_of(run, records)
         rows = rows_of(records, backends, cores=cores_of(run))
         return cls(
             run=run,
             records=records,
+            heading=printable(run.get("title") or run.get("suite") or "results"),
+            setting=" | ".join(f"{word}{printable(value)}" for word, value in known if value),
+            inputs=inputs_text(run),
+            missing_trials=missing_trials(run, records),
+            uses_substitutes=is_drawn or bool((run.get("weights") or {}).get("is_random")),
             backends=backends,
             rows=rows,
             answers=summary_of(rows),
             notes=notes_of(run, rows),
         )
 
-    @property
-    def heading(self) -> str:
-        """The suite's title, or its name."""
-        return printable(self.run.get("title") or self.run.get("suite") or "results")
-
-    @property
-    def setting(self) -> str:
-        """Suite, profile, device and time, as far as known."""
-        words = {"suite": "suite ", "profile": "profile ", "device": "", "started": ""}
-        known = ((word, self.run.get(name)) for name, word in words.items())
-        return " | ".join(f"{word}{printable(value)}" for word, value in known if value)
-
-    @property
-    def inputs(self) -> str:
-        """Where images and weights come from."""
-        return inputs_text(self.run)
-
-    @property
-    def missing_trials(self) -> str:
-        """That the run is not complete, and how to continue; else empty."""
-        return missing_trials(self.run, self.records)
-
-    @property
-    def uses_substitutes(self) -> bool:
-        """Whether the images are drawn or the pretrained weights random."""
-        is_drawn = not (self.run.get("dataset") or {}).get("is_real", True)
-        return is_drawn or bool((self.run.get("weights") or {}).get("is_random"))
-
     def groups(self, *, is_detailed: bool = False) -> list[ColumnGroup]:
         """Return the columns of the table, from left to right."""
-        return groups_of(self.rows, self.backends, is_detailed=is_detailed) if self.rows else []
+        return groups_of(self.rows, self.backends, is_detailed=is_detailed)
 
     def legend(self, groups: Sequence[ColumnGroup]) -> list[Note]:
         """Return what each benchmark did, and what the columns that are shown mean."""
@@ -124,7 +116,11 @@ class Report:
         for answer in self.answers:
             yield from _hanging(answer, console, options.max_width)
         yield Text()
-        rows, groups = _fitting(self, options.max_width)
+        rows, groups = self.rows, self.groups()
+        widest = max((len(group.block()[0]) for group in groups), default=0)
+        if len(self.backends) > 1 and NARROWEST_NAME + SEPARATOR + widest > options.max_width:
+            rows = [part for row in self.rows for part in row.by_backend()]
+            groups = groups_of(rows, [""])
         for table in _tables(rows, groups, options.max_width):
             yield table
             yield Text()
@@ -215,16 +211,6 @@ def _dataset(dataset: Mapping[str, Any]) -> str:
             f"always guessing the largest class is right on {share:.2f} of the test images"
         )
     return f"{name} ({'; '.join(notes)})" if notes else name
-
-
-def _fitting(report: Report, width: int) -> tuple[Sequence[Row], list[ColumnGroup]]:
-    """Return rows and groups for a width: of all backends, or else a row for each."""
-    groups = report.groups()
-    widest = max((len(group.block()[0]) for group in groups), default=0)
-    if len(report.backends) < 2 or NARROWEST_NAME + SEPARATOR + widest <= width:
-        return report.rows, groups
-    single = [part for row in report.rows for part in row.by_backend()]
-    return single, groups_of(single, [""])
 
 
 def _tables(rows: Sequence[Row], groups: Sequence[ColumnGroup], width: int) -> Iterator[Table]:

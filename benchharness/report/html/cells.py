@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -21,20 +21,21 @@ from benchharness.report.html.chart import (
     Frame,
     axis,
     base,
-    grouped,
+    names_of,
     picked,
     row_mark,
     row_texts,
     tips,
 )
-from benchharness.report.html.theme import css
+from benchharness.report.html.theme import css, series_of
 from benchharness.report.notes import STEADY
-from benchharness.report.pairs import Family, Pair, SpeedFinding, interval_of
-from benchharness.report.rows import printable, rounded
+from benchharness.report.pairs import Family, interval_of
+from benchharness.report.rows import Row, printable, rounded, speed_metric
 from benchharness.report.summary import DISTURBED, format_ci, times_text
-from benchharness.results.cells import proof_word
+from benchharness.results.cells import Cell, proof_word
 from benchharness.results.columns import PHASES
-from benchharness.results.record import CHECKS
+from benchharness.results.comparisons import host_of
+from benchharness.results.record import CHECKS, Record
 
 # With two trials an interval may reach a million times as far as the bar; it is cut then.
 LONGEST_INTERVAL = 1.6
@@ -42,6 +43,7 @@ LONGEST_INTERVAL = 1.6
 TIMES = "format(datum.value < 1 ? 1 / datum.value : datum.value, '.3~r') + 'x'"
 # The axis shows at least this much on either side of 1, and at most so many times the medians.
 NARROWEST_RATIO, LONGEST_WHISKER = 1.25, 3.0
+RATIO_TICKS = (1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000, 10_000)
 NARROWEST_SPREAD = 1.15
 # Pixels for a figure that says that the machine was busy.
 BUSY_WIDTH = 230
@@ -74,27 +76,27 @@ PHASE_GROUPS = (*_NAMED, PhaseGroup("other", "phase-8", _REST))
 def throughput(frame: Frame) -> list[Chart]:
     """Return a chart per row of the table that has a speed: medians, intervals, single trials."""
     charts: list[Chart] = []
-    for of_line in grouped(frame.trials, "line"):
-        cells = _timed(grouped(of_line, "name"))
+    for row in frame.rows:
+        cells = [cell for cell in row.recorded if _is_timed(cell)]
         if not cells:
             continue
         trials = [
-            {"row": row} | picked(trial, "backend", "trial", "seed") | {"value": trial["speed"]}
-            for row, cell in enumerate(cells)
-            for trial in cell
-            if trial["speed"] is not None
+            {"row": place, "value": speed}
+            | picked(trial | names_of(row, cell), "backend", "trial", "seed")
+            for place, cell in enumerate(cells)
+            for trial, speed in _speeds(cell)
         ]
         bars = _bars(cells)
         largest = max(trial["value"] for trial in trials)
         reach = max([largest, *(bar["high"] for bar in bars if bar["high"] is not None)])
         end = min(reach, LONGEST_INTERVAL * largest)
-        number, line = len(charts) + 1, of_line[0]["line"]
+        number = len(charts) + 1
         charts.append(
             Chart(
                 name=f"throughput-{number}",
-                title=line,
+                title=row.name,
                 caption=DISTURBED if any(bar["is_disturbed"] for bar in bars) else "",
-                alt=f"Speed, {line}: {'; '.join(map(_bar_text, bars))}.",
+                alt=f"Speed, {row.name}: {'; '.join(map(_bar_text, bars))}.",
                 # Names of their own, because the main chart holds them all.
                 data={
                     f"bars-{number}": [_cut(bar, 0.0, end) for bar in bars],
@@ -110,7 +112,6 @@ def throughput(frame: Frame) -> list[Chart]:
 def _speed_layers(frame: Frame, bars: str, trials: str, *, end: float) -> Drawing:
     x = alt.X("value:Q", scale=alt.Scale(domain=[0, end], nice=False), axis=axis())
     ink = alt.ColorValue(css("ink"))
-    bar = row_mark(bars, "bar", height=BAR, opacity=0.82)
     ends = [
         row_mark(bars, "tick", color=css("ink"), thickness=1.3, size=9)
         .transform_filter(f"isValid(datum.{side}) && !datum.{side}_is_cut")
@@ -121,7 +122,7 @@ def _speed_layers(frame: Frame, bars: str, trials: str, *, end: float) -> Drawin
         trials, "point", filled=True, size=26, opacity=1, stroke=css("paper"), strokeWidth=0.8
     )
     return alt.layer(
-        bar.encode(
+        row_mark(bars, "bar", height=BAR, opacity=0.82).encode(
             x=x,
             tooltip=tips(backend="N", value="Q per second", low="Q 95 % from", high="Q to"),
             **frame.look(has_shape=False),
@@ -137,15 +138,14 @@ def _speed_layers(frame: Frame, bars: str, trials: str, *, end: float) -> Drawin
     )
 
 
-def _bars(cells: Sequence[Sequence[Datum]]) -> list[Datum]:
-    medians = [float(median(_speeds(cell))) for cell in cells]
+def _bars(cells: Sequence[Cell]) -> list[Datum]:
+    medians = [float(median(speed for _, speed in _speeds(cell))) for cell in cells]
     bars = []
     for row, (cell, middle, text) in enumerate(zip(cells, medians, rounded(medians), strict=True)):
-        backend, unit = cell[0]["backend"], cell[0]["unit"]
-        hosts = [trial["host"] for trial in cell if trial["speed"] is not None]
-        interval = interval_of(_speeds(cell), hosts)
-        is_disturbed = any(trial["is_disturbed"] for trial in cell)
-        count = f" (n={sum(trial['is_ok'] for trial in cell)})" if len(cell) > 1 else ""
+        backend, is_disturbed = printable(cell.backend), bool(cell.disturbed)
+        trials, speeds = zip(*_speeds(cell), strict=True)
+        interval = interval_of(speeds, list(map(host_of, trials)))
+        count = f" (n={len(cell.ok)})" if len(cell.trials) > 1 else ""
         bars.append(
             {
                 "row": row,
@@ -155,7 +155,7 @@ def _bars(cells: Sequence[Sequence[Datum]]) -> list[Datum]:
                 "value": middle,
                 "low": interval.low if interval else None,
                 "high": interval.high if interval else None,
-                "figure": f"{text} {unit}",
+                "figure": f"{text} {cell.speed_unit}",
             }
         )
     return bars
@@ -202,14 +202,15 @@ def ratios(frame: Frame) -> list[Chart]:
     others = {row["backend"] for row in rows}
     other = others.pop() if len(others) == 1 else "the other"
     end = _ratio_end(rows)
+    above = [tick for tick in RATIO_TICKS if end**0.25 <= tick <= end]
+    # The farthest first; more than three a side would touch on a telephone.
+    above = above[:: -math.ceil(len(above) / 3)] if above else []
+    ticks = [*(1 / tick for tick in above), 1.0, *reversed(above)]
+    title = f"◂ {first} faster  ·  {other} faster ▸"
     x = alt.X(
         "value:Q",
         scale=alt.Scale(type="log", domain=[1 / end, end], nice=False),
-        axis=alt.Axis(
-            title=f"◂ {first} faster  ·  {other} faster ▸",
-            values=_ratio_ticks(end),
-            labelExpr=TIMES,
-        ),
+        axis=alt.Axis(title=title, values=ticks, labelExpr=TIMES),
     )
     colour = alt.Color("colour:N", scale=None)
     words = tips(
@@ -223,18 +224,21 @@ def ratios(frame: Frame) -> list[Chart]:
         point.encode(x=x, color=colour, tooltip=words),
         *row_texts("cells", None, room=room),
     ]
-    return [
-        _row_chart(
-            "ratios", f"Ratios of speed to {first}", rows, layers, data={"even": [{"value": 1}]}
-        )
-    ]
+    data = {"even": [{"value": 1}]}
+    return [_row_chart("ratios", f"Ratios of speed to {first}", rows, layers, data=data)]
 
 
 def ratios_of(frame: Frame) -> list[Datum]:
     """Return a row per line and backend that can be compared with the first backend."""
-    colours = {series.backend: series.colour for series in frame.series}
+    colours = {style.backend: style.colour for style in series_of(frame.backends)}
+    family = Family.of(frame.rows)
     rows: list[Datum] = []
-    for line, pair, finding in _pairs_with_first(frame):
+    for line, pair in ((line, pair) for line, pairs in family.pairs.items() for pair in pairs):
+        finding = family.finding(pair)
+        if pair.a.backend == frame.backends[0]:
+            pair, finding = pair.swapped, finding.inverse
+        elif pair.b.backend != frame.backends[0]:
+            continue
         ratio = finding.ratio
         has_winner = finding.verdict in ("faster", "slower") and proof_word(pair.proof) == "proven"
         ahead = pair.a if ratio.log >= 0 else pair.b
@@ -265,31 +269,12 @@ def ratios_of(frame: Frame) -> list[Datum]:
     return [_cut(row, 1 / end, end) for row in rows]
 
 
-def _pairs_with_first(frame: Frame) -> Iterator[tuple[str, Pair, SpeedFinding]]:
-    """Yield the pairs with the first backend, it as B."""
-    family = Family.of(frame.rows)
-    for line, pairs in family.pairs.items():
-        for pair in pairs:
-            if pair.a.backend == frame.backends[0]:
-                yield line, pair.swapped, family.finding(pair).inverse
-            elif pair.b.backend == frame.backends[0]:
-                yield line, pair, family.finding(pair)
-
-
 def _ratio_end(rows: Sequence[Datum]) -> float:
     """Return the upper end of the axis; the lower is its reciprocal."""
     medians = max((max(row["value"], 1 / row["value"]) for row in rows), default=1.0)
     intervals = [max(row["high"], 1 / row["low"]) for row in rows if row["low"]]
     reach = min(max([medians, *intervals]), LONGEST_WHISKER * medians)
     return float(max(NARROWEST_RATIO, 1.08 * reach))
-
-
-def _ratio_ticks(end: float) -> list[float]:
-    steps = (1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000, 10_000)
-    above = [step for step in steps if end**0.25 <= step <= end]
-    # The farthest first; more than three a side would touch on a telephone.
-    kept = above[:: -math.ceil(len(above) / 3)] if above else []
-    return [*(1 / step for step in kept), 1.0, *reversed(kept)]
 
 
 def phases(frame: Frame) -> list[Chart]:
@@ -316,14 +301,14 @@ def phases_of(frame: Frame) -> tuple[list[Datum], list[Datum]]:
 
     They are those of the ok trial of median wall time, the quicker of two.
     """
-    trials = []
-    for cell in frame.cells:
-        timed = [row for row in cell if row["is_ok"] and row["metrics"].get("wall_s") is not None]
-        timed.sort(key=lambda row: row["metrics"]["wall_s"])
-        trials += timed[(len(timed) - 1) // 2 :][:1]
+    trials: list[Datum] = []
+    for row, cell in frame.cells:
+        timed = [trial for trial in cell.ok if trial["metrics"].get("wall_s") is not None]
+        timed.sort(key=lambda trial: trial["metrics"]["wall_s"])
+        trials += [trial | names_of(row, cell) for trial in timed[(len(timed) - 1) // 2 :][:1]]
     cells = _figures([(trial, trial["metrics"]["wall_s"]) for trial in trials], "s")
     parts = []
-    for row, trial in enumerate(trials):
+    for place, trial in enumerate(trials):
         metrics = trial["metrics"]
         # Stored features carry the seconds of the trial that extracted them.
         spent_before = {"extract_s"} if metrics.get("extract_reused") else set()
@@ -333,7 +318,7 @@ def phases_of(frame: Frame) -> tuple[list[Datum], list[Datum]]:
             if (total := sum(seconds.values())) > 0:
                 texts = (f"{name.removesuffix('_s')} {s:.3g} s" for name, s in seconds.items())
                 parts.append(
-                    {"row": row, "name": trial["name"], "kind": group.title, "order": order}
+                    {"row": place, "name": trial["name"], "kind": group.title, "order": order}
                     | {"seconds": total, "phases": ", ".join(texts)}
                 )
     return cells, parts
@@ -353,43 +338,37 @@ def memory(frame: Frame) -> list[Chart]:
         layers = [
             row_mark("cells", "bar", height=BAR, opacity=0.82).encode(
                 x=alt.X("value:Q", scale=alt.Scale(zero=True, nice=False), axis=axis("GB")),
-                tooltip=[*tips(name="N cell"), alt.Tooltip("bytes:Q", title="bytes", format=",")],
+                tooltip=tips(name="N cell", bytes="Q, bytes"),
                 **frame.look(has_shape=False),
             ),
             *row_texts("cells", frame),
         ]
-        title = f"{place.capitalize()} memory"
-        charts.append(
-            _row_chart(f"memory-{place}", f"Peak {place} memory", cells, layers, title=title)
-        )
+        name, about, title = f"memory-{place}", f"Peak {place} memory", f"{place.title()} memory"
+        charts.append(_row_chart(name, about, cells, layers, title=title))
     return charts
 
 
 def memory_of(frame: Frame, metric: str) -> list[Datum]:
     """Return a row per cell that knows a metric of bytes."""
-    known = []
-    for cell in frame.cells:
-        values = [trial["metrics"].get(metric) for trial in cell if trial["is_ok"]]
-        if sizes := [value for value in values if value is not None]:
-            known.append((cell[0] | {"bytes": median(sizes)}, median(sizes) / GIGA))
+    known = [
+        (cell.trials[0] | names_of(row, cell) | {"bytes": size}, size / GIGA)
+        for row, cell in frame.cells
+        if (size := cell.median(metric)) is not None
+    ]
     return _figures(known, "GB", "bytes")
 
 
 def trials(frame: Frame) -> list[Chart]:
     """Return one chart of each trial's speed over the median of its cell; none without any."""
-    cells = _timed(frame.cells, fewest=2)
-    if not cells:
-        return []
     rows = relative_speeds(frame)
-    labels = [
-        {
-            "row": row,
-            "figure": f"{' to '.join(rounded([min(speeds), max(speeds)]))} {cell[0]['unit']}",
-        }
-        | picked(cell[0], "name", "backend")
-        for row, cell in enumerate(cells)
-        if (speeds := _speeds(cell))
-    ]
+    if not rows:
+        return []
+    labels = []
+    for place, (row, cell) in enumerate(_repeated(frame)):
+        speeds = [speed for _, speed in _speeds(cell)]
+        ends = " to ".join(rounded([min(speeds), max(speeds)]))
+        figure = {"row": place, "figure": f"{ends} {cell.speed_unit}"}
+        labels.append(figure | picked(names_of(row, cell), "name", "backend"))
     values = [row["value"] for row in rows if row["value"] > 0]
     end = max(NARROWEST_SPREAD, 1.05 * max(*values, 1 / min(values)))
     across: dict[str, Any] = {
@@ -418,22 +397,27 @@ def trials(frame: Frame) -> list[Chart]:
 def relative_speeds(frame: Frame) -> list[Datum]:
     """Return a row per trial of the cells with two trials or more."""
     return [
-        {"row": row, "images_per_s": trial["speed"], "value": trial["speed"] / middle}
-        | picked(trial, "name", "backend", "trial", "seed")
-        for row, cell in enumerate(_timed(frame.cells, fewest=2))
-        if (middle := median(_speeds(cell)))
-        for trial in cell
-        if trial["speed"] is not None
+        {"row": place, "images_per_s": speed, "value": speed / middle}
+        | picked(trial | names_of(row, cell), "name", "backend", "trial", "seed")
+        for place, (row, cell) in enumerate(_repeated(frame))
+        if (middle := median(speed for _, speed in _speeds(cell)))
+        for trial, speed in _speeds(cell)
     ]
 
 
-def _timed(cells: Sequence[list[Datum]], *, fewest: int = 1) -> list[list[Datum]]:
-    """Return the cells in which so many trials have a speed."""
-    return [cell for cell in cells if any(_speeds(cell)) and len(_speeds(cell)) >= fewest]
+def _repeated(frame: Frame) -> list[tuple[Row, Cell]]:
+    """Return the cells in which several trials have a speed."""
+    return [(row, cell) for row, cell in frame.cells if _is_timed(cell) and len(_speeds(cell)) > 1]
 
 
-def _speeds(cell: Sequence[Datum]) -> list[float]:
-    return [trial["speed"] for trial in cell if trial["speed"] is not None]
+def _is_timed(cell: Cell) -> bool:
+    return any(speed for _, speed in _speeds(cell))
+
+
+def _speeds(cell: Cell) -> list[tuple[Record, float]]:
+    """Return the ok trials of a cell that have a speed, and that."""
+    known = ((trial, trial["metrics"].get(speed_metric(cell))) for trial in cell.ok)
+    return [(trial, speed) for trial, speed in known if speed is not None]
 
 
 def _figures(known: Sequence[tuple[Datum, float]], unit: str, *names: str) -> list[Datum]:

@@ -1,17 +1,18 @@
-"""Charts of the page: the data frame behind them, and what their drawings have in common."""
+"""Charts of the page: what is behind them, and what their drawings have in common."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
+import numpy as np
+from scipy.optimize import isotonic_regression
 
-from benchharness.report.html.theme import BackendStyle, css, series_of
-from benchharness.report.rows import Row, printable, speed_metric
-from benchharness.results.comparisons import host_of
+from benchharness.report.html.theme import css, series_of
+from benchharness.report.rows import Row, printable
+from benchharness.results.cells import Cell
 
 Datum = dict[str, Any]
 Drawing = alt.LayerChart | alt.FacetChart
@@ -49,67 +50,31 @@ class Chart:
         return spec | {"datasets": {name: list(rows) for name, rows in self.data.items()}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """The data of all charts; ratios are to the first backend.
-
-    Trials are rows with ``line``, ``backend`` and ``name`` of their cell for people, ``trial``,
-    ``seed``, ``is_ok``, ``is_disturbed``, ``unit`` and ``speed`` (None where unknown or not ok),
-    ``target``, ``host``, ``machine``, and ``metrics`` and ``epochs`` as recorded.
-    """
+class Frame(NamedTuple):
+    """What charts are drawn of: rows of the table, and backends; ratios are to the first."""
 
     rows: Sequence[Row]
     backends: Sequence[str]
-    trials: Sequence[Datum]
-
-    @classmethod
-    def of(cls, rows: Sequence[Row], backends: Sequence[str]) -> Frame:
-        """Return the data of some rows of the table."""
-        trials = []
-        for row in rows:
-            for cell, trial in ((c, trial) for c in row.recorded for trial in c.trials):
-                is_ok = trial["status"] == "ok"
-                speed = trial["metrics"].get(speed_metric(cell))
-                trials.append(
-                    {
-                        "line": row.name,
-                        "backend": printable(cell.backend),
-                        "name": f"{printable(cell.backend)}, {row.name}",
-                        "is_ok": is_ok,
-                        "is_disturbed": is_ok and bool(trial.get("is_disturbed")),
-                        "unit": cell.speed_unit,
-                        "speed": speed if is_ok else None,
-                        "target": cell.target_top1,
-                        "host": host_of(trial),
-                        "machine": cell.machine,
-                    }
-                    | picked(trial, "trial", "seed", "metrics", "epochs")
-                )
-        return cls(rows=rows, backends=backends, trials=trials)
 
     @property
-    def series(self) -> list[BackendStyle]:
-        """The look of each backend."""
-        return series_of(self.backends)
-
-    @property
-    def cells(self) -> list[list[Datum]]:
-        """The trials of each cell."""
-        return grouped(self.trials, "name")
+    def cells(self) -> list[tuple[Row, Cell]]:
+        """Every cell with its row."""
+        return [(row, cell) for row in self.rows for cell in row.recorded]
 
     def look(self, *, has_shape: bool = True) -> dict[str, Any]:
         """Return the encodings that give every backend its colour, and points their shape."""
-        names = list(map(printable, self.backends))
-        colours = alt.Scale(domain=names, range=[series.colour for series in self.series])
-        shapes = alt.Scale(domain=names, range=[series.shape for series in self.series])
+        names, series = list(map(printable, self.backends)), series_of(self.backends)
+        colours = alt.Scale(domain=names, range=[style.colour for style in series])
+        shapes = alt.Scale(domain=names, range=[style.shape for style in series])
         colour = {"color": alt.Color("backend:N", scale=colours, legend=None)}
         shape = {"shape": alt.Shape("backend:N", scale=shapes, legend=None)}
         return colour | shape if has_shape else colour
 
 
-def grouped(rows: Iterable[Datum], key: str) -> list[list[Datum]]:
-    """Return neighbours that agree in a value."""
-    return [list(group) for _, group in itertools.groupby(rows, key=lambda row: row[key])]
+def names_of(row: Row, cell: Cell) -> Datum:
+    """Return the names of a cell for people: ``line``, ``backend``, and ``name`` of both."""
+    backend = printable(cell.backend)
+    return {"line": row.name, "backend": backend, "name": f"{backend}, {row.name}"}
 
 
 def picked(row: Mapping[str, Any], *names: str) -> Datum:
@@ -133,13 +98,13 @@ def axis(title: str | None = None, **more: Any) -> alt.Axis:
 
 
 def tips(**titles: str) -> list[alt.Tooltip]:
-    """Return the tooltips of fields: ``name="N"``, ``value="Q the title"``."""
+    """Return the tooltips of fields: ``name="N"``, ``value="Q the title"``, ``value="Q.4f"``."""
     found = []
     for field, words in titles.items():
         kind, _, title = words.partition(" ")
         more: dict[str, Any] = {"title": title} if title else {}
-        more |= {"format": DIGITS} if kind == "Q" else {}
-        found.append(alt.Tooltip(f"{field}:{kind}", **more))
+        more |= {"format": kind[1:] or DIGITS} if kind[0] == "Q" else {}
+        found.append(alt.Tooltip(f"{field}:{kind[0]}", **more))
     return found
 
 
@@ -168,21 +133,13 @@ def row_texts(data: str, frame: Frame | None, *, room: int = FIGURE_WIDTH) -> li
 
 
 def spread_out(values: Sequence[float], *, gap: float) -> list[float]:
-    """Return values in their places, moved so that ``gap`` is left between any two."""
+    """Return values in their places, moved so that ``gap`` is left between any two.
 
-    def start(group: list[int]) -> float:
-        # Where the lowest of a group goes when the group is centred on its values.
-        centre = sum(values[index] for index in group) / len(group)
-        return centre - gap * (len(group) - 1) / 2
-
-    groups: list[list[int]] = []
-    for index in sorted(range(len(values)), key=values.__getitem__):
-        groups.append([index])
-        while len(groups) > 1 and start(groups[-2]) + len(groups[-2]) * gap > start(groups[-1]):
-            last = groups.pop()
-            groups[-1] += last
-    moved = list(values)
-    for group in groups:
-        for position, index in enumerate(group):
-            moved[index] = start(group) + position * gap
-    return moved
+    They keep their order, and move as little as that allows, in squares.
+    """
+    order = np.argsort(values, kind="stable")
+    room = gap * np.arange(len(values))
+    moved = np.zeros(len(values))
+    if values:
+        moved[order] = isotonic_regression(np.asarray(values)[order] - room).x + room
+    return [float(place) for place in moved]

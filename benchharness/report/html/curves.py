@@ -13,7 +13,7 @@ from typing import Any
 import altair as alt
 
 from benchharness.history.history import Series
-from benchharness.report.history import Scale, heading, size_text, state_text, step_text, when
+from benchharness.report.history import heading, scale_of, size_text, state_text, step_text, when
 from benchharness.report.html.chart import (
     Chart,
     Datum,
@@ -22,12 +22,15 @@ from benchharness.report.html.chart import (
     at,
     axis,
     base,
-    grouped,
+    names_of,
     picked,
     spread_out,
     tips,
 )
 from benchharness.report.html.theme import SERIES_COLOURS, css
+from benchharness.report.rows import Row, printable
+from benchharness.results.cells import Cell
+from benchharness.results.record import Record
 
 CURVE_HEIGHT, SCATTER_HEIGHT, TIMELINE_HEIGHT = 190, 320, 210
 # Pixels between the middles of two labels.
@@ -49,70 +52,71 @@ Domain = tuple[float, float]
 def learning(frame: Frame) -> list[Chart]:
     """Return up to three charts per row of the table that has learnt."""
     charts = []
-    for number, trials in enumerate(grouped(frame.trials, "line"), start=1):
-        known = [metric for metric in CURVES if medians_of(trials, metric)]
+    for number, row in enumerate(frame.rows, start=1):
+        known = [metric for metric in CURVES if medians_of(row, metric)]
         scored = [metric for metric in known if metric != "train_loss"][:1]
         for metric in scored:
-            charts.append(_curve(frame, trials, metric, "epoch", f"{number}-epochs"))
-            charts.append(_curve(frame, trials, metric, "seconds", f"{number}-seconds"))
+            charts.append(_curve(frame, row, metric, "epoch", f"{number}-epochs"))
+            charts.append(_curve(frame, row, metric, "seconds", f"{number}-seconds"))
         if "train_loss" in known:
-            charts.append(_curve(frame, trials, "train_loss", "epoch", f"{number}-loss"))
+            charts.append(_curve(frame, row, "train_loss", "epoch", f"{number}-loss"))
     return charts
 
 
-def curves_of(trials: Sequence[Datum], metric: str) -> list[Datum]:
+def curves_of(row: Row, metric: str) -> list[Datum]:
     """Return a row per trial and epoch with the seconds trained so far; all that began count."""
     return [
-        picked(trial, "backend", "trial") | point
-        for trial in trials
+        {"backend": printable(cell.backend), "trial": trial["trial"]} | point
+        for cell in row.recorded
+        for trial in cell.trials
         for point in _epochs(trial, metric)
     ]
 
 
-def medians_of(trials: Sequence[Datum], metric: str) -> list[Datum]:
+def medians_of(row: Row, metric: str) -> list[Datum]:
     """Return a row per backend and epoch: medians over the ok trials that have the epoch."""
     rows = []
-    for cell in grouped(trials, "name"):
+    for cell in row.recorded:
         by_epoch: dict[int, list[Datum]] = {}
-        for trial in [trial for trial in cell if trial["is_ok"]] or cell:
+        for trial in cell.ok or cell.trials:
             for point in _epochs(trial, metric):
                 by_epoch.setdefault(point["epoch"], []).append(point)
         rows += [
-            {"backend": cell[0]["backend"], "epoch": epoch} | _medians(points)
+            {"backend": printable(cell.backend), "epoch": epoch} | _medians(points)
             for epoch, points in sorted(by_epoch.items())
         ]
     return rows
 
 
-def _epochs(trial: Datum, metric: str) -> Iterator[Datum]:
+def _epochs(trial: Record, metric: str) -> Iterator[Datum]:
     seconds = accumulate(epoch.get("train_s") or 0.0 for epoch in trial["epochs"])
     for epoch, so_far in zip(trial["epochs"], seconds, strict=True):
         if epoch.get(metric) is not None:
             yield {"epoch": epoch["epoch"], "seconds": so_far, "value": epoch[metric]}
 
 
-def _curve(frame: Frame, trials: Sequence[Datum], metric: str, unit: str, name: str) -> Chart:
-    curves, medians = curves_of(trials, metric), medians_of(trials, metric)
-    line, target = trials[0]["line"], trials[0]["target"]
+def _curve(frame: Frame, row: Row, metric: str, unit: str, name: str) -> Chart:
+    curves, medians = curves_of(row, metric), medians_of(row, metric)
+    target = row.recorded[0].target_top1
     shows_target = target and metric == "validation_top1"
     goal = [{"value": target, "text": f"target {target:g}"}] if shows_target else []
-    domain = _domain([row["value"] for row in [*curves, *goal]], room=0.08)
+    domain = _domain([point["value"] for point in [*curves, *goal]], room=0.08)
     # Labels stand where each backend's median ends, moved clear of the others.
-    last = {row["backend"]: row for row in medians}.values()
-    places = spread_out([row["value"] for row in last], gap=_label_gap(domain, CURVE_HEIGHT))
+    last = {point["backend"]: point for point in medians}.values()
+    places = spread_out([point["value"] for point in last], gap=_label_gap(domain, CURVE_HEIGHT))
     ends = [
-        picked(row, "backend", unit, "value") | {"place": place}
-        for row, place in zip(last, places, strict=True)
+        picked(point, "backend", unit, "value") | {"place": place}
+        for point, place in zip(last, places, strict=True)
     ]
     across = "epoch" if unit == "epoch" else "seconds of training"
-    final = ", ".join(f"{row['backend']} {row['value']:.3f}" for row in ends)
+    final = ", ".join(f"{end['backend']} {end['value']:.3f}" for end in ends)
     return Chart(
         name=f"learning-{name}",
-        title=line,
+        title=row.name,
         caption=f"{CURVES[metric]} by {across}",
-        alt=f"{CURVES[metric]} of {line} by {across}; at the end {final}.",
+        alt=f"{CURVES[metric]} of {row.name} by {across}; at the end {final}.",
         data={"curves": curves, "medians": medians, "ends": ends, "goal": goal},
-        drawing=_curve_layers(frame, unit, domain, last=max(row[unit] for row in curves)),
+        drawing=_curve_layers(frame, unit, domain, last=max(point[unit] for point in curves)),
         height=CURVE_HEIGHT,
     )
 
@@ -126,13 +130,9 @@ def _curve_layers(frame: Frame, unit: str, domain: Domain, *, last: float) -> Dr
         first, across = 0, axis("seconds", tickCount=4, grid=False)
     x = alt.X(f"{unit}:Q", scale=alt.Scale(domain=[first, last], nice=False), axis=across)
     y, colour = _value(domain, axis(tickCount=4)), frame.look(has_shape=False)
-    words = [
-        *tips(backend="N", trial="O", epoch="O", seconds="Q trained s"),
-        alt.Tooltip("value:Q", title="value", format=".4f"),
-    ]
+    words = tips(backend="N", trial="O", epoch="O", seconds="Q trained s", value="Q.4f value")
     thin = base("curves").mark_line(strokeWidth=1, opacity=0.4)
     hover = base("curves").mark_point(filled=True, size=60, opacity=0)
-    thick = base("medians").mark_line(strokeWidth=2.2)
     dots = base("medians").mark_point(filled=True, size=30, opacity=1)
     goal = base("goal").mark_text(align="left", baseline="bottom", dy=-3, color=css("muted"))
     label = base("ends").mark_text(align="left", dx=8, baseline="middle")
@@ -140,7 +140,7 @@ def _curve_layers(frame: Frame, unit: str, domain: Domain, *, last: float) -> Dr
         base("goal").mark_rule(color=css("muted"), strokeDash=[3, 3]).encode(y=y),
         goal.encode(x=at(2), y=y, text="text:N"),
         thin.encode(x=x, y=y, detail="trial:N", **colour),
-        thick.encode(x=x, y=y, **colour),
+        base("medians").mark_line(strokeWidth=2.2).encode(x=x, y=y, **colour),
         dots.encode(x=x, y=y, **frame.look()),
         label.encode(x=x, y="place:Q", text="backend:N", **colour),
         hover.encode(x=x, y=y, tooltip=words, **colour),
@@ -149,10 +149,11 @@ def _curve_layers(frame: Frame, unit: str, domain: Domain, *, last: float) -> Dr
 
 def accuracy(frame: Frame) -> list[Chart]:
     """Return one chart of seconds of training against top-1; none where no trial has both."""
-    trials = [point for trial in frame.trials if (point := _point(trial))]
+    by_cell = [[*_points(row, cell)] for row, cell in frame.cells]
+    trials = [point for points in by_cell for point in points]
     if not trials:
         return []
-    cells = [cell[0] | _medians(cell) for cell in grouped(trials, "name")]
+    cells = [points[0] | _medians(points) for points in by_cell if points]
     front = front_of(cells)
     splits = {row["split"] for row in cells}
     split = splits.pop() if len(splits) == 1 else "test or validation"
@@ -201,17 +202,18 @@ def front_of(cells: Sequence[Datum]) -> list[Datum]:
     return front
 
 
-def _point(trial: Datum) -> Datum | None:
-    """Return seconds and final top-1 of an ok trial that has both."""
-    metrics = trial["metrics"]
-    split = "validation" if metrics.get("test_top1") is None else "test"
-    top1, train_s = metrics.get(f"{split}_top1"), metrics.get("train_s")
-    if not trial["is_ok"] or top1 is None or train_s is None:
-        return None
-    # Stored features carry the seconds of the trial that extracted them.
-    seconds = train_s + (metrics.get("extract_s") or 0.0)
-    names = picked(trial, "line", "backend", "name", "trial", "machine")
-    return names | {"seconds": seconds, "value": top1, "split": split}
+def _points(row: Row, cell: Cell) -> Iterator[Datum]:
+    """Yield seconds and final top-1 of each ok trial that has both."""
+    for trial in cell.ok:
+        metrics = trial["metrics"]
+        split = "validation" if metrics.get("test_top1") is None else "test"
+        top1, train_s = metrics.get(f"{split}_top1"), metrics.get("train_s")
+        if top1 is None or train_s is None:
+            continue
+        # Stored features carry the seconds of the trial that extracted them.
+        seconds = train_s + (metrics.get("extract_s") or 0.0)
+        figures = {"seconds": seconds, "value": top1, "split": split, "machine": cell.machine}
+        yield names_of(row, cell) | picked(trial, "trial") | figures
 
 
 def _labels(cells: Sequence[Datum], middle: float, domain: Domain) -> list[Datum]:
@@ -258,10 +260,7 @@ def _accuracy_layers(
     )
     small = base("trials").mark_point(filled=True, size=26, opacity=0.35)
     large = base("cells").mark_point(filled=True, size=110, opacity=1)
-    words = [
-        *tips(line="N benchmark", backend="N", seconds="Q"),
-        alt.Tooltip("value:Q", title="top-1", format=".4f"),
-    ]
+    words = tips(line="N benchmark", backend="N", seconds="Q", value="Q.4f top-1")
     return alt.layer(
         front.encode(x=x, y=y, detail="machine:N"),
         *texts,
@@ -272,7 +271,7 @@ def _accuracy_layers(
 
 def timeline(series: Series, *, name: str) -> Chart:
     """Return the chart of a cell over time: its runs, the levels they lie about, and the steps."""
-    factor, unit = Scale.of(series)
+    factor, unit = scale_of(series)
     runs = [
         {
             "place": place,
@@ -285,11 +284,8 @@ def timeline(series: Series, *, name: str) -> Chart:
         for place, point in enumerate(series.points)
     ]
     levels = [
-        {
-            "first": level.first - 0.35,
-            "last": level.last + 0.35,
-            "value": series.value_of(level) * factor,
-        }
+        {"first": level.first - 0.35, "last": level.last + 0.35}
+        | {"value": series.value_of(level) * factor}
         for level in series.levels
     ]
     steps = [
@@ -337,14 +333,13 @@ def _timeline_layers(runs: Sequence[Datum], *, unit: str) -> Drawing:
         for side, look in sides.items()
     ]
     level = base("levels").mark_rule(strokeWidth=2, color=css("even"))
-    spread = base("runs").mark_rule(color=colour, opacity=0.4)
     point = base("runs").mark_point(filled=True, size=45, opacity=1, color=colour)
     words = tips(when="N run", commit="N", value="Q", low="Q", high="Q")
     return alt.layer(
         level.encode(x=alt.X("first:Q", scale=scale), x2="last:Q", y=y),
         base("steps").mark_rule(strokeDash=[4, 3]).encode(x=x, color=mood),
         *texts,
-        spread.encode(x=x, y="low:Q", y2="high:Q"),
+        base("runs").mark_rule(color=colour, opacity=0.4).encode(x=x, y="low:Q", y2="high:Q"),
         point.encode(x=x, y=y, tooltip=words),
     )
 

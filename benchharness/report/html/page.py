@@ -1,17 +1,24 @@
-"""Pages for a browser: the report of a run and a history, each as one file that fetches nothing."""
+"""Pages for a browser: the report of a run and a history, each as one file that fetches nothing.
+
+Beside the report stands its main chart alone, as SVG and PNG.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from itertools import chain
 from typing import Any, NamedTuple
 
+import altair as alt
 import jinja2
 import vl_convert
+from jinja2.utils import htmlsafe_json_dumps
 
 from benchharness import __version__
 from benchharness.fairness.settings import decides_work, differences
@@ -19,6 +26,7 @@ from benchharness.history.history import History
 from benchharness.report import history as history_texts
 from benchharness.report.html import cells, curves, theme
 from benchharness.report.html.chart import Chart, Frame
+from benchharness.report.plugins import PAGE
 from benchharness.report.rows import STATUS_WORDS, UNKNOWN, Row, printable
 from benchharness.report.table import Report
 from benchharness.results.cells import proof_word
@@ -48,6 +56,10 @@ REFERENCE = "reference"
 # So many powers of ten below its tolerance, a difference has no bar left.
 DECADES = 6
 GIGA = 1e9
+SVG, PNG = "chart.svg", "chart.png"
+# Of the main chart: pixels, characters in a line of text, and how much finer the PNG is.
+WIDTH, CHARACTERS, SCALE = 720, 124, 2
+FONT_SIZE = 17
 # A certificate as the template shows it.
 Proof = Mapping[str, Any]
 # Sections of charts, from top to bottom.
@@ -62,6 +74,51 @@ CHARTS: Mapping[str, Callable[[Frame], list[Chart]]] = {
 }
 
 
+def report_files(report: Report, certificates: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the page and the charts by name; no charts where nothing has a speed to show.
+
+    ``certificates`` is the content of certificate.json.
+    """
+    spec = poster(report)
+    svg = vl_convert.vegalite_to_svg(spec) if spec else ""
+    page = report_page(report, certificates, vega=vega_bundle(), poster=svg)
+    charts = {SVG: svg.encode(), PNG: vl_convert.svg_to_png(svg, scale=SCALE)} if svg else {}
+    return {PAGE: page.encode(), **charts}
+
+
+def poster(report: Report) -> dict[str, Any]:
+    """Return the main chart as Vega-Lite takes it, in the light theme; empty without speeds.
+
+    What was run, where and on what is part of it: a picture is sent on without its page.
+    """
+    data: dict[str, Any] = {}
+    panels = []
+    for chart in cells.throughput(Frame(report.rows, report.backends)):
+        data |= chart.data
+        title = alt.TitleParams(
+            text=f"{chart.title} ({chart.caption})" if chart.caption else chart.title,
+            subtitle=_wrapped([a.said for a in report.answers if a.subject == chart.title]),
+            offset=8,
+        )
+        panels.append(chart.drawing.properties(width=WIDTH, height=chart.height, title=title))
+    if not panels:
+        return {}
+    overall = [f"{a.subject}: {a.said}" for a in report.answers if a.is_overall]
+    legend = "images per second: medians, single trials, 95 % intervals"
+    title = alt.TitleParams(
+        text=report.heading,
+        subtitle=_wrapped([report.setting, report.inputs, *overall, legend]),
+        fontSize=FONT_SIZE,
+        offset=16,
+    )
+    drawing = alt.vconcat(*panels, spacing=26).resolve_scale(x="independent", y="independent")
+    spec: dict[str, Any] = drawing.properties(title=title).to_dict(validate=False)
+    whole = {"background": theme.css("paper"), "padding": 24, "autosize": "pad"}
+    spec |= {"datasets": data, "config": theme.config(font=theme.STATIC_FONT) | whole}
+    light: dict[str, Any] = theme.in_light(spec)
+    return light
+
+
 def report_page(
     report: Report, certificates: Mapping[str, Any], *, vega: str, poster: str = ""
 ) -> str:
@@ -71,11 +128,14 @@ def report_page(
     """
     rows, backends = report.rows, report.backends
     proofs, groups = proofs_of(certificates), report.groups(is_detailed=True)
-    charts = charts_of(Frame.of(rows, backends))
+    charts = charts_of(Frame(rows, backends))
     resolved = report.run.get("resolved")
+    shown = json.dumps(resolved, indent=1, ensure_ascii=False, default=str) if resolved else ""
     return _render(
         "page.html",
-        drawn=[chart for section in charts.values() for chart in section],
+        kind="report",
+        title=report.heading,
+        drawn=chain(*charts.values()),
         vega=vega,
         charts=charts,
         report=report,
@@ -94,9 +154,7 @@ def report_page(
         proofs=proofs,
         settings=settings_of(rows, backends),
         facts=facts_of(report.run, rows),
-        resolved=json.dumps(resolved, indent=1, ensure_ascii=False, default=str)
-        if resolved
-        else "",
+        resolved=shown,
         downloads=_downloads(report.records) if report.records else [],
         poster=poster,
     )
@@ -115,6 +173,8 @@ def history_page(history: History, *, vega: str) -> str:
     ]
     return _render(
         "history.html",
+        kind="history",
+        title=f"History of {printable(history.source)}",
         drawn=charts,
         vega=vega,
         charts=charts,
@@ -135,13 +195,10 @@ def vega_bundle() -> str:
 
 def embedded(content: Any) -> str:
     """Return JSON that is safe within a script element, whatever names it holds."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
+    return str(htmlsafe_json_dumps(content, allow_nan=False, separators=(",", ":")))
 
 
-def _render(name: str, *, drawn: Sequence[Chart], vega: str, **content: Any) -> str:
+def _render(name: str, *, drawn: Iterable[Chart], vega: str, **content: Any) -> str:
     """Return a template filled in; no name in it acts as markup."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("benchharness.report.html"),
@@ -168,12 +225,14 @@ def _downloads(records: Sequence[Record]) -> list[dict[str, Any]]:
     downloads, records = [], with_one_peak(records)
     for name, rows in TABLES.items():
         content = csv_text(rows(records)).encode()
-        code = base64.b64encode(content).decode("ascii")
-        href = f"data:text/csv;charset=utf-8;base64,{code}"
-        downloads.append(
-            {"name": name, "meaning": CSV_FILES[name], "href": href, "size": len(content)}
-        )
+        href = f"data:text/csv;charset=utf-8;base64,{base64.b64encode(content).decode('ascii')}"
+        facts = {"name": name, "meaning": CSV_FILES[name], "href": href, "size": len(content)}
+        downloads.append(facts)
     return downloads
+
+
+def _wrapped(texts: Sequence[str]) -> list[str]:
+    return [line for text in texts for line in textwrap.wrap(text, CHARACTERS)]
 
 
 class Setting(NamedTuple):
@@ -185,9 +244,9 @@ class Setting(NamedTuple):
     """
 
     name: str
-    values: tuple[str, ...]
+    values: Sequence[str]
     kind: str
-    where: str = ""
+    where: str
 
 
 def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
@@ -254,90 +313,72 @@ def _difference(finding: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 def settings_of(rows: Sequence[Row], backends: Sequence[str]) -> list[Setting]:
     """Return every effective setting of a run, one where several rows of the table share it."""
-    places: dict[Setting, list[str]] = {}
+    places: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for row in rows:
-        for setting in _settings_of_row(row, backends):
-            places.setdefault(setting, []).append(row.name)
-    reporting = {name for names in places.values() for name in names}
+        known = row.effective
+        differing = {difference.setting for difference in differences(known)}
+        for name in dict.fromkeys(chain(*known.values())):
+            values = (known.get(backend, {}).get(name) for backend in backends)
+            texts = tuple(UNKNOWN if v is None else printable(v) or "nothing" for v in values)
+            kind = "same" if name not in differing else "work" if decides_work(name) else "speed"
+            places.setdefault((printable(name), texts, kind), []).append(row.name)
+    reporting = set(chain(*places.values()))
     settings = [
-        setting._replace(where="" if len(names) == len(reporting) else ", ".join(names))
+        Setting(*setting, where="" if len(names) == len(reporting) else ", ".join(names))
         for setting, names in places.items()
     ]
     return sorted(settings, key=lambda setting: ("work", "speed", "same").index(setting.kind))
-
-
-def _settings_of_row(row: Row, backends: Sequence[str]) -> Iterator[Setting]:
-    known = {
-        cell.backend: settings
-        for cell in row.recorded
-        if (settings := cell.trials[-1].get("effective"))
-    }
-    differing = {difference.setting for difference in differences(known)}
-    for name in dict.fromkeys(name for settings in known.values() for name in settings):
-        values = (known.get(backend, {}).get(name) for backend in backends)
-        texts = tuple(UNKNOWN if v is None else printable(v) or "nothing" for v in values)
-        kind = "same" if name not in differing else "work" if decides_work(name) else "speed"
-        yield Setting(printable(name), texts, kind)
 
 
 def facts_of(
     run: Mapping[str, Any], rows: Sequence[Row]
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return what is known of machine, software, data and weights, by heading."""
-    parts = {
-        "Machine": _machine(run),
-        "Software": _software(run, rows),
-        "Data and weights": _inputs(run),
-    }
-    return [
-        (heading, [(printable(n), printable(v)) for n, v in facts if v not in (None, "")])
-        for heading, facts in parts.items()
-    ]
-
-
-def _machine(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     known = run.get("environment") or {}
     load = ", ".join(f"{value:.2f}" for value in known.get("load_average") or ())
     memory = known.get("memory_bytes")
-    yield "device", run.get("device")
-    yield "processor", known.get("cpu")
-    yield "usable cores", known.get("cores")
-    yield "memory", f"{memory / GIGA:.1f} GB" if memory else None
-    for facts in known.get("accelerators") or ():
-        yield "accelerator", _joined(facts) if isinstance(facts, Mapping) else facts
-    yield "system", " ".join(filter(None, (known.get("system"), known.get("machine"))))
-    yield "load before the run", f"{load} (over 1, 5, 15 minutes)" if load else None
-
-
-def _software(run: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[tuple[str, Any]]:
-    known = run.get("environment") or {}
-    yield "python", " ".join(filter(None, (known.get("implementation"), known.get("python"))))
-    yield from (known.get("packages") or {}).items()
+    machine = [
+        ("device", run.get("device")),
+        ("processor", known.get("cpu")),
+        ("usable cores", known.get("cores")),
+        ("memory", f"{memory / GIGA:.1f} GB" if memory else ""),
+        *(
+            ("accelerator", _joined(facts) if isinstance(facts, Mapping) else facts)
+            for facts in known.get("accelerators") or ()
+        ),
+        ("system", " ".join(filter(None, (known.get("system"), known.get("machine"))))),
+        ("load before the run", f"{load} (over 1, 5, 15 minutes)" if load else ""),
+    ]
+    python = " ".join(filter(None, (known.get("implementation"), known.get("python"))))
+    software = [("python", python), *(known.get("packages") or {}).items()]
     frameworks: dict[str, dict[str, None]] = {}
     for cell in (cell for row in rows for cell in row.recorded):
         if versions := cell.trials[-1].get("versions"):
             frameworks.setdefault(cell.backend, {})[_joined(versions)] = None
-    for backend, texts in frameworks.items():
-        yield f"backend {backend}", "; ".join(texts)
+    software += [(f"backend {name}", "; ".join(texts)) for name, texts in frameworks.items()]
     for backend, environment in (run.get("environments") or {}).items():
         python = f"python {environment.get('python')}, digest {environment.get('digest')}"
         requirements = ", ".join(environment.get("requirements") or ())
         parts = (requirements, python, _joined(environment.get("packages") or {}))
-        yield f"environment of {backend}", "; ".join(filter(None, parts))
-
-
-def _inputs(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        software.append((f"environment of {backend}", "; ".join(filter(None, parts))))
     dataset, weights = run.get("dataset") or {}, run.get("weights") or {}
     classes = dataset.get("classes") or ()
     skipped = sum(len(part.get("skipped") or ()) for part in dataset.get("slices") or ())
     is_random = weights.get("is_random")
-    yield "data", dataset.get("origin") or dataset.get("name")
-    yield "classes", f"{len(classes)}: {', '.join(map(printable, classes))}" if classes else ""
-    yield "unreadable images skipped", skipped or None
-    yield "digest of the data", dataset.get("digest")
-    yield "weights", "random" if is_random else weights.get("origin")
-    yield "why random", weights.get("reason") if is_random else None
-    yield "digest of the weights", weights.get("digest")
+    inputs = [
+        ("data", dataset.get("origin") or dataset.get("name")),
+        ("classes", f"{len(classes)}: {', '.join(map(printable, classes))}" if classes else ""),
+        ("unreadable images skipped", skipped or ""),
+        ("digest of the data", dataset.get("digest")),
+        ("weights", "random" if is_random else weights.get("origin")),
+        ("why random", weights.get("reason") if is_random else ""),
+        ("digest of the weights", weights.get("digest")),
+    ]
+    headings = {"Machine": machine, "Software": software, "Data and weights": inputs}
+    return [
+        (heading, [(printable(n), printable(v)) for n, v in facts if v not in (None, "")])
+        for heading, facts in headings.items()
+    ]
 
 
 def _joined(facts: Mapping[str, Any]) -> str:

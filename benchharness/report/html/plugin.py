@@ -21,7 +21,7 @@ def benchharness_report(
             "pip install 'benchharness[report]', then benchharness report"
         )
     # Not at the top: whoever looks for plugins draws nothing.
-    from benchharness.report.html.files import report_files
+    from benchharness.report.html.page import report_files
     from benchharness.report.table import Report
 
     return report_files(Report.of(run, list(map(dict, records))), certificates)

@@ -57,22 +57,19 @@ STATIC_FONT = "Liberation Sans, Arial, sans-serif"
 
 
 class BackendStyle(NamedTuple):
-    """Look of a backend in every drawing: colour as CSS, and the name of its shape."""
+    """Look of a backend in every drawing: colour as CSS, shape by name and as an SVG path."""
 
     backend: str
     colour: str
     shape: str
-
-    @property
-    def path(self) -> str:
-        """The shape as an SVG path."""
-        return SHAPES[self.shape]
+    path: str
 
 
 def series_of(backends: Sequence[str]) -> list[BackendStyle]:
     """Return the look of each backend; colour and shape repeat only together, after thirty."""
-    colours, shapes = itertools.cycle(map(css, SERIES_COLOURS)), itertools.cycle(SHAPES)
-    return [BackendStyle(*look) for look in zip(backends, colours, shapes, strict=False)]
+    colours, shapes = itertools.cycle(map(css, SERIES_COLOURS)), itertools.cycle(SHAPES.items())
+    looks = zip(backends, colours, shapes, strict=False)
+    return [BackendStyle(name, colour, *shape) for name, colour, shape in looks]
 
 
 def css(name: str) -> str:
