@@ -111,6 +111,7 @@ def test_energy_is_readable_locked_or_not_counted(tmp_path: Path):
 
     package.mkdir()
     assert read_energy(tmp_path) == "locked"
+    (package / "name").write_text("package-0\n")
     for name in ("energy_uj", "max_energy_range_uj"):
         (package / name).write_text("5")
     assert read_energy(tmp_path) == "rapl"

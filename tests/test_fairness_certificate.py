@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import StringIO
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from benchharness.fairness.certificate import Certificate, amended, compare, overall
 from benchharness.fairness.probe import Probe
 from benchharness.fairness.tolerances import STAGES
+from benchharness.report.views import certificates_table
 
 Arrays = Mapping[str, Mapping[str, Any]]
 
@@ -247,3 +250,15 @@ def test_every_tolerance_has_a_meaning_and_a_reason():
     """A tolerance without a reason is a number that somebody liked."""
     assert all(stage.meaning and stage.reason for stage in STAGES)
     assert len({stage.name for stage in STAGES}) == len(STAGES)
+
+
+def test_what_cannot_be_subtracted_is_told_in_words():
+    """Another shape is no number, in a terminal as little as on the page."""
+    console = Console(width=160, file=StringIO())
+
+    one, other = probe(logits()), probe({"logits": {"logits": np.ones(3)}})
+    console.print(certificates_table([certify(one, other)]))
+
+    text = console.file.getvalue()
+    assert "of another kind" in text
+    assert " inf " not in text

@@ -281,15 +281,23 @@ class TestRecords:
 
         assert series_of(str(file), "--results", str(steady))
 
-    def test_damaged_run_is_named_and_the_rest_read(self, tmp_path: Path):
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            ("{", "expected JSON"),
+            ("{}", "started: expected a time, found nothing; it was left out"),
+            ('{"started": "noon"}', "started: expected a time, found noon; it was left out"),
+        ],
+    )
+    def test_damaged_run_is_named_and_the_rest_read(self, tmp_path: Path, content: str, told: str):
         """One bad file does not hide a year."""
         write_run(tmp_path, 0, 100.0)
         broken = write_run(tmp_path, 20, 100.0)
-        (broken.path / "run.json").write_text("{", encoding="utf-8")
+        (broken.path / "run.json").write_text(content, encoding="utf-8")
 
         result = show("--results", str(tmp_path), "--json")
 
-        assert f"{broken.path}/run.json: expected JSON" in result.stderr
+        assert f"{broken.path}/run.json: {told}" in result.stderr
         assert len(json.loads(result.stdout)["series"][0]["points"]) == 1
 
     @pytest.mark.parametrize(

@@ -108,8 +108,9 @@ def test_a_worker_on_the_cpu_sees_no_gpu():
 @pytest.mark.usefixtures("driver")
 def test_a_gpu_that_the_job_was_not_given_cannot_be_asked_for():
     """The error names those that there are."""
-    with pytest.raises(SuiteError, match="one of auto, cpu, cuda:0"):
-        choose_device("cuda:2", find_accelerators({"CUDA_VISIBLE_DEVICES": "2"}))
+    for wanted in ("cuda:2", "cuda:", "cuda:x"):
+        with pytest.raises(SuiteError, match=f'one of auto, cpu, cuda:0, found "{wanted}"'):
+            choose_device(wanted, find_accelerators({"CUDA_VISIBLE_DEVICES": "2"}))
 
 
 def program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:

@@ -79,23 +79,31 @@ def test_a_process_has_its_own_peak_and_not_that_of_its_parent():
     assert 1e6 < int(answer.stdout) < 200e6
 
 
-def rapl(root: Path, name: str, energy_uj: int, range_uj: int = 1_000_000) -> Path:
+def rapl(
+    root: Path, name: str, energy_uj: int, range_uj: int = 1_000_000, *, of: str = "package-0"
+) -> Path:
     """Return a counter's folder as Linux shows it."""
     folder = root / name
     folder.mkdir(exist_ok=True)
+    (folder / "name").write_text(f"{of}\n")
     (folder / "energy_uj").write_text(f"{energy_uj}\n")
     (folder / "max_energy_range_uj").write_text(f"{range_uj}\n")
     return folder
 
 
 def test_packages_add_up_and_their_parts_do_not_count_twice(tmp_path: Path):
-    """Two packages draw 0.2 and 0.3 J; the cores, a part of the first, are in it already."""
+    """Two packages draw 0.2 and 0.3 J; the cores, a part of the first, are in it already.
+
+    So are both packages in the whole machine, which some count too.
+    """
     for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):
         rapl(tmp_path, name, 100_000)
+    rapl(tmp_path, "intel-rapl:2", 100_000, of="psys")
     read = find_rapl(tmp_path)
     rapl(tmp_path, "intel-rapl:0", 300_000)
     rapl(tmp_path, "intel-rapl:1", 400_000)
-    rapl(tmp_path, "intel-rapl:0:0", 900_000)
+    rapl(tmp_path, "intel-rapl:0:0", 900_000, of="core")
+    rapl(tmp_path, "intel-rapl:2", 900_000, of="psys")
 
     assert read is not None
     assert read() == pytest.approx(0.5)

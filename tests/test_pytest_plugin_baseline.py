@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_sessions import CNN, FEED, HEAD, Session, install, run, saved
 
-from benchharness.measure.yardstick import Yardstick, framework_of, movement
+from benchharness.measure.yardstick import Yardstick, YardstickProcess, framework_of, movement
 from benchharness.pytest_plugin.gate import verdict
 
 pytestmark = pytest.mark.slow
@@ -258,6 +260,17 @@ def test_a_framework_that_does_not_start_leaves_the_product():
     assert len(Yardstick("jax of another planet").read()) == 1
 
 
+def test_what_a_framework_prints_is_no_reading(tmp_path: Path):
+    """It greets on standard output, and does not start."""
+    (tmp_path / "torch.py").write_text("print('welcome')\n1 / 0")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    with YardstickProcess("torch", python=sys.executable, environment=environment, threads=1) as y:
+        readings = [y.read(), y.read()]
+
+    assert [len(reading) for reading in readings] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("distributions", "engine", "framework"),
     [
@@ -278,11 +291,6 @@ def test_the_framework_of_a_backend_is_known(
 @pytest.mark.parametrize("framework", ["torch", "tensorflow", "jax"])
 def test_a_framework_has_a_bare_step(framework: str):
     """In a process of its own, as for a suite."""
-    import os
-    import sys
-
-    from benchharness.measure.yardstick import YardstickProcess
-
     pytest.importorskip(framework)
     with YardstickProcess(framework, python=sys.executable, environment=os.environ, threads=1) as y:
         reading = y.read()

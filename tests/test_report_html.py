@@ -290,6 +290,19 @@ def test_a_verdict_leads_to_its_figures():
     assert "logits 1.0e-07 1.0e-07 - 2e-05 the network's output" in parsed.text
 
 
+def test_a_verdict_leads_to_the_figures_of_its_machine():
+    """Of a run on two kinds of machine, each with its certificate."""
+    (pair,) = certificates()["certificates"]
+    pairs = [pair | {"machine": machine} for machine in ("small", "large")]
+    parsed = report(
+        [one | {"machine": "large"} for one in trials()],
+        proofs=certificates() | {"certificates": pairs},
+    )
+
+    assert "#proof-2" in parsed.attributes("href")
+    assert "#proof-1" not in parsed.attributes("href")
+
+
 def test_a_refused_proof_stands_open():
     """What failed need not be looked for."""
     refused, proven = (report(trials(), proofs=certificates(off)) for off in (3e-3, 1e-7))

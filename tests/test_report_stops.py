@@ -26,7 +26,7 @@ LOOK = {
     [
         (
             {},
-            "cnn: 3 more trials of each, 4 minutes, would probably decide it: --resume",
+            "cnn (equal): 3 more trials of each, 4 minutes, would probably decide it: --resume",
         ),
         (
             {"more_trials": 1, "more_s": 41.2, "matrix": {"batch_size": 8}, "track": "native"},
@@ -35,17 +35,28 @@ LOOK = {
         ),
         (
             {"more_trials": None, "more_s": None},
-            "cnn: even 10 trials of each would probably not decide it",
+            "cnn (equal): even 10 trials of each would probably not decide it",
         ),
     ],
 )
 def test_a_note_says_what_time_would_have_decided(change: dict[str, Any], text: str):
     """Trials and time, where so many would do."""
-    run = {"resolved": {"file": "pets.toml"}, "looks": [LOOK | change]}
+    tracks = [{"track": track} for track in ("equal", "native")]
+    run = {"resolved": {"file": "pets.toml", "cells": tracks}, "looks": [LOOK | change]}
 
     (note,) = out_of_time(run)
 
     assert (note.label, note.text) == ("out of time", text)
+
+
+@pytest.mark.parametrize("track", ["equal", "native"])
+def test_a_note_names_a_row_as_the_table_does(track: str):
+    """The only track of a run goes without saying, whichever it is."""
+    run = {"resolved": {"cells": [{"track": track}]}, "looks": [LOOK | {"track": track}]}
+
+    (note,) = out_of_time(run)
+
+    assert note.text.startswith("cnn: 3 more trials")
 
 
 @pytest.mark.parametrize("stop", ["decided", "max_trials", "failed"])

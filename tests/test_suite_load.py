@@ -218,6 +218,10 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
             "expected a list of one or more different whole numbers, found [5, 5]",
         ),
         (
+            PETS + CNN + "[regression]\ncolumns = ['epoch_s', 'epoch_s']\n",
+            "regression.columns: expected a list of one or more different",
+        ),
+        (
             PETS + CNN + "matrix = { strategy = [1] }\n",
             'benchmark "cnn": matrix.strategy: expected a known key, found an unknown one',
         ),

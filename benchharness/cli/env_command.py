@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchharness.cli import options
+from benchharness.cli.streams import echo
 
 if TYPE_CHECKING:
     from benchharness.environments.store import Environment, Environments
@@ -43,14 +44,14 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
         backends=backends,
         rebuild=rebuild,
         environment={**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})},
-        tell=lambda line: click.echo(line, err=True),
+        tell=lambda line: echo(line, err=True),
     ):
         if not isinstance(outcome, BenchError):
-            click.echo(outcome)
+            echo(outcome)
             continue
         code = 1
         for line in outcome.lines():
-            click.echo(f"error: {line}", err=True)
+            echo(f"error: {line}", err=True)
     return code
 
 
@@ -65,9 +66,9 @@ def show_all(*, as_json: bool) -> None:
     if not environments:
         click.echo("none; benchharness env sync SUITE builds those that a suite asks for")
     for environment in environments:
-        click.echo(summary(environment))
+        echo(summary(environment))
         for use in environment.uses:
-            click.echo(f"{'':18}{use.backend} of {use.suite}")
+            echo(f"{'':18}{use.backend} of {use.suite}")
 
 
 @command.command("show", short_help="Show the contents of an environment.")
@@ -80,7 +81,7 @@ def show(*, name: str, as_json: bool) -> None:
         click.echo(json.dumps([*map(_facts, environments)], indent=2))
         return
     for environment in environments:
-        click.echo(summary(environment))
+        echo(summary(environment))
         rows = {
             "requirements": ", ".join(environment.requirements),
             "built": environment.built,
@@ -90,7 +91,7 @@ def show(*, name: str, as_json: bool) -> None:
         }
         packages = sorted(environment.packages.items(), key=lambda item: item[0].lower())
         for title, text in [*rows.items(), *packages]:
-            click.echo(f"  {title:<26} {text}")
+            echo(f"  {title:<26} {text}")
 
 
 @command.command("remove", short_help="Remove some, or all.")
@@ -113,7 +114,7 @@ def remove(*, names: tuple[str, ...], unused: bool, every: bool) -> None:
     for environment in {environment.digest: environment for environment in chosen}.values():
         line = f"removed {summary(environment)}, {_size(environment)}"
         store.remove(environment)
-        click.echo(line)
+        echo(line)
     if not chosen:
         click.echo("nothing to remove")
 

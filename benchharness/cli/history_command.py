@@ -106,7 +106,7 @@ def command(
             atomic_write_text(page, history_page(history, vega=vega_bundle()))
         except OSError as error:
             raise RunError(f"cannot write {page}: {unwritten(error)}") from error
-        click.echo(f"page: {page}", err=True)
+        echo(f"page: {page}", err=True)
     return 0
 
 

@@ -168,7 +168,7 @@ def _write_suite(path: Path) -> None:
             f"{path}: expected to write a new file, found: {unwritten(error)}",
             param_hint="--write-suite",
         ) from error
-    click.echo(f"{path} written; run it: benchharness run {path} --data DIR")
+    echo(f"{path} written; run it: benchharness run {path} --data DIR")
 
 
 def _preview(given: RunOptions) -> None:

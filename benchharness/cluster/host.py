@@ -215,7 +215,9 @@ def accelerator_count() -> int:
 
 def forget(setup: HostSetup) -> None:
     """Remove what this host has kept of a run, whose records are all on the client's disk."""
-    if (host := _hosts.pop(setup, None)) is not None:
+    with _opening:
+        host = _hosts.pop(setup, None)
+    if host is not None:
         shutil.rmtree(host.runner.folder.path.parent, ignore_errors=True)
 
 

@@ -89,14 +89,21 @@ def read_runs(folders: Sequence[Path], choice: Choice) -> Observations:
         for run in runs_of(suite):
             try:
                 facts = run.read_run()
+                when = _parse_time(str(facts["started"]))
                 records, damages = run.records()
             except RunError as error:
                 result.damages += error.lines()
                 continue
+            except (KeyError, ValueError):
+                found = facts.get("started", "nothing")
+                result.damages.append(
+                    f"{run.path}/run.json: started: expected a time, found {found}; it was left out"
+                )
+                continue
             result.damages += damages
             for cell in cells_of(records):
                 if choice.admits(cell.benchmark, cell.backend):
-                    result.readings += _observe_cell(run, facts, cell, names, prefix)
+                    result.readings += _observe_cell(run, facts, cell, names, prefix, when)
     return result
 
 
@@ -109,7 +116,12 @@ def _suite_name(path: Path) -> str:
 
 
 def _observe_cell(
-    run: RunFolder, facts: Mapping[str, Any], cell: Cell, names: Sequence[str], prefix: str
+    run: RunFolder,
+    facts: Mapping[str, Any],
+    cell: Cell,
+    names: Sequence[str],
+    prefix: str,
+    when: datetime,
 ) -> Iterator[Observation]:
     """Yield the observation of the first column that a cell has."""
     for quantity in map(QUANTITIES.__getitem__, names):
@@ -124,7 +136,7 @@ def _observe_cell(
             terms=_run_conditions(facts, cell),
             point=Point(
                 run=run.name,
-                when=_parse_time(str(facts["started"])),
+                when=when,
                 value=middle,
                 low=min(values),
                 high=max(values),

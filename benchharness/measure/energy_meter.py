@@ -50,9 +50,15 @@ def find_rapl(root: Path = POWERCAP) -> Callable[[], float] | None:
 
     A counter wraps after some minutes at full power; ask more often than that.
     """
-    # intel-rapl:0 is a package, intel-rapl:0:1 a part of it that is counted there already.
-    packages = [folder for folder in root.glob("intel-rapl:*") if folder.name.count(":") == 1]
     try:
+        # intel-rapl:0:1 is a part of the package intel-rapl:0 and counted there already; psys, the
+        # whole machine of some laptops, stands beside the packages that it holds.
+        packages = [
+            folder
+            for folder in root.glob("intel-rapl:*")
+            if folder.name.count(":") == 1
+            and (folder / "name").read_text(encoding="ascii").startswith("package")
+        ]
         ranges_uj = {folder: _read(folder / "max_energy_range_uj") for folder in packages}
         last_uj = {folder: _read(folder / "energy_uj") for folder in packages}
     except OSError:

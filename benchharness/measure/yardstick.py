@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import subprocess
 import sys
 import timeit
@@ -185,10 +186,13 @@ _STEPS = {"tensorflow": _tensorflow_step, "torch": _torch_step, "jax": _jax_step
 def main() -> None:
     """Print a reading, a line of JSON, for each line of standard input."""
     framework, threads = sys.argv[1:]
-    set_affinity(int(threads))
-    yardstick = Yardstick(framework)
-    for _ in sys.stdin:
-        print(json.dumps(yardstick.read()), flush=True)
+    # Readings go to standard output, what a framework prints to standard error.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as readings:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        set_affinity(int(threads))
+        yardstick = Yardstick(framework)
+        for _ in sys.stdin:
+            print(json.dumps(yardstick.read()), file=readings, flush=True)
 
 
 if __name__ == "__main__":

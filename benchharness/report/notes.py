@@ -94,10 +94,13 @@ def work_of(rows: Sequence[Row]) -> list[Note]:
 
 def out_of_time(run: Mapping[str, Any]) -> Iterator[Note]:
     """Yield what each benchmark that ran out of time would have needed."""
-    for look in run.get("looks") or ():
+    looks, cells = run.get("looks") or (), (run.get("resolved") or {}).get("cells") or ()
+    # As the table names its rows.
+    shows_track = len({cell["track"] for cell in cells}) > 1
+    for look in looks:
         if look["stop"] != "time":
             continue
-        track = "" if look["track"] == "equal" else look["track"]
+        track = look["track"] if shows_track else ""
         more, seconds = look["more_trials"], look["more_s"]
         if more is None:
             needed = f"even {look['max_trials']} trials of each would probably not decide it"

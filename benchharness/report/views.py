@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from benchharness.report.rows import UNKNOWN, counted, printable
 
 if TYPE_CHECKING:
     from benchharness.doctor.check import DoctorReport, Severity
-    from benchharness.fairness.certificate import Certificate
+    from benchharness.fairness.certificate import Certificate, StageDistance
     from benchharness.testing.check import ClauseResult, PluginCheck
 
 # Words beside the colours: not everybody sees green, and not every terminal shows it.
@@ -73,6 +74,13 @@ def certificates_table(certificates: Sequence[Certificate]) -> RenderableType:
     return Group(*parts, legend)
 
 
+def _distance(finding: StageDistance | None) -> Text:
+    if finding is None:
+        return Text(UNKNOWN)
+    far = "of another kind" if math.isinf(finding.off) else f"{finding.off:.1e}"
+    return Text(far if finding.off else "0", "" if finding.is_within else "red")
+
+
 def _distances(certificate: Certificate) -> Table:
     backend, other = certificate.backends
     pairs = [(backend, other), (backend, "reference"), (other, "reference")]
@@ -84,12 +92,7 @@ def _distances(certificate: Certificate) -> Table:
     table.add_column("at most", justify="right")
     for stage in STAGES:
         found = {f.between: f for f in certificate.findings if f.stage == stage.name}
-        texts = [
-            Text(f"{finding.off:.1e}" if finding.off else "0", "" if finding.is_within else "red")
-            if (finding := found.get(pair))
-            else Text(UNKNOWN)
-            for pair in pairs
-        ]
+        texts = [_distance(found.get(pair)) for pair in pairs]
         if found:
             limit = next(iter(found.values())).tolerance
             table.add_row(stage.name, *texts, f"{limit:g}")

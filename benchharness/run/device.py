@@ -39,12 +39,12 @@ def choose_device(wanted: str, accelerators: Sequence[Accelerator]) -> Device:
     cpu = Device(kind="cpu", index=None, name=f"{cpu_name()} ({usable_cores()} cores)")
     if wanted == "cpu" or (wanted == "auto" and not accelerators):
         return cpu
-    name, _, number = wanted.partition(":")
+    name, colon, number = wanted.partition(":")
     index = int(number) if number.isdigit() else 0
     known = {accelerator.index: accelerator for accelerator in accelerators}
     if wanted == "auto":
         index = min(known)
-    elif name != "cuda" or (number and not number.isdigit()) or index not in known:
+    elif name != "cuda" or (colon and not number.isdigit()) or index not in known:
         here = ", ".join(["auto", "cpu", *(f"cuda:{place}" for place in known)])
         raise SuiteError(
             "command line",

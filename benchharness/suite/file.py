@@ -211,7 +211,7 @@ class Thresholds(_Columns):
 class Regression(Thresholds):
     """How `benchharness compare` judges this suite."""
 
-    columns: Annotated[tuple[ColumnName, ...], _LIST] | None = None
+    columns: Annotated[tuple[ColumnName, ...], _LIST, AfterValidator(_distinct)] | None = None
     """What is compared, and has to be decided; absent: speeds, memory, accuracy."""
     pairs: Annotated[int, Field(ge=MINIMUM_PAIRS, le=1000)] = MOST_PAIRS
     """Maximum number of pairs of trials of each cell."""

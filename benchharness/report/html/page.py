@@ -278,6 +278,7 @@ def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
                 "anchor": f"proof-{number}",
                 "title": printable(f"{certificate['benchmark']}{point}, {a} and {b}{where}"),
                 "point": (certificate["benchmark"], certificate["matrix"]),
+                "machine": certificate.get("machine") or "",
                 "verdict": printable(certificate["verdict"]),
                 "word": proof_word(certificate["verdict"]),
                 "columns": [f"{names[a]} - {names[b]}" for a, b in pairs],
@@ -293,7 +294,8 @@ def anchor_of(row: Row, proofs: Sequence[Proof]) -> str:
     cell = row.recorded[0]
     if cell.track != "equal":
         return ""
-    own = [proof for proof in proofs if proof["point"] == (cell.benchmark, dict(cell.matrix))]
+    point, machines = (cell.benchmark, dict(cell.matrix)), ("", cell.machine)
+    own = [one for one in proofs if one["point"] == point and one["machine"] in machines]
     return min(own, key=lambda proof: proof["word"] == "proven")["anchor"] if own else ""
 
 
