@@ -19,6 +19,8 @@ from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.weights.initial import initial_weights
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name = "pets"
 trials = 1

@@ -25,6 +25,8 @@ from benchharness.measure.machine import Machine
 from benchharness.run.options import RunOptions
 from benchharness.run.session import open_session, start_run
 
+pytestmark = pytest.mark.slow
+
 MACHINE = Machine(
     cpu="a processor",
     cores=2,

@@ -13,6 +13,8 @@ from web_server import remote
 from benchharness.download.transfer import Timeouts, UnreachableError, download
 from benchharness.errors import FetchError
 
+pytestmark = pytest.mark.slow
+
 BODY = random.Random(1).randbytes(400_000)
 # A server on a busy machine may wait for a core; what is to time out states less.
 PATIENT = Timeouts(connect_s=30.0, answer_s=60.0, read_s=60.0, tries=4)

@@ -9,6 +9,8 @@ import pytest
 import pytest_sessions
 from frameworks import require
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = "pytester"
 
 SAVED = "--benchmark-json=all.json"

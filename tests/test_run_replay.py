@@ -22,6 +22,8 @@ from benchharness.worker.calibration import TrainingCheck
 from benchharness.worker.training_loop import Epoch, TrainingLoop
 from benchharness.worker.trial import replayed_batch
 
+pytestmark = pytest.mark.slow
+
 PLANTED = """
 import time
 from dataclasses import replace

@@ -20,6 +20,8 @@ from benchharness.measure.sequential import InterimLook
 from benchharness.results import journal
 from benchharness.run import stopping
 
+pytestmark = pytest.mark.slow
+
 # A step of the NumPy backend takes 0.4 ms here: what it scatters is nothing beside the laggard's.
 SUITE = """
 name = "until"

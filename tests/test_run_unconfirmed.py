@@ -16,6 +16,8 @@ from benchharness.measure.blocks import Block
 from benchharness.testing.tasks import linear, make_task
 from benchharness.worker.trial import observed_settings
 
+pytestmark = pytest.mark.slow
+
 SPINNING = """
 import time
 from concurrent.futures import ThreadPoolExecutor

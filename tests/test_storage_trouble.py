@@ -29,6 +29,8 @@ from benchharness.results.run_folder import require_room
 from benchharness.results.tables import write_csv_files
 from benchharness.worker.features import compute_features, load_features
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def listing(tmp_path: Path):
