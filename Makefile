@@ -24,7 +24,7 @@ SOURCES := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 
 help:
 	@echo "make run    set up, then run $(SUITE) (SUITE=..., ARGS='--profile smoke')"
-	@echo "make test   set up, then style, types, import rules and all tests"
+	@echo "make test   set up, then style, types, import rules and tests"
 	@echo "make fast   core tests only, a minute   make full   the frameworks too"
 	@echo "make bench  each backend against plain programs of its framework, then pytest-benchmark"
 	@echo "make fix    format and mend lint        make clean  remove the environment"

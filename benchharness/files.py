@@ -173,13 +173,13 @@ def atomic_dir(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def build_lock(target: Path) -> Iterator[None]:
+def build_lock(target: Path, *, longest_s: float = _ABANDONED_S) -> Iterator[None]:
     """Hold the right to build ``target``, having waited for any other process that does.
 
     Where the disk knows no locks, several may build; then the first to finish wins.
     """
     file = target.parent.parent / "locks" / f"{target.parent.name}-{target.name}.lock"
-    with locked(file, longest_s=_ABANDONED_S) as is_held:
+    with locked(file, longest_s=longest_s) as is_held:
         if is_held:
             # Whoever left something behind here was killed: nobody else builds now.
             _remove_leftovers(target, older_s=0.0)

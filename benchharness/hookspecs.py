@@ -99,7 +99,7 @@ def benchharness_meter(pid: int, device: str) -> Meter | None:
 def benchharness_report(
     run: Mapping[str, Any],
     records: Sequence[Mapping[str, Any]],
-    certificates: Mapping[str, Any],
+    certificates: Mapping[str, Any] | None,
 ) -> Mapping[str, str | bytes]:
     """Return files to be written into a run's folder, by name; none to write none.
 
@@ -109,7 +109,8 @@ def benchharness_report(
     Args:
         run: As in run.json.
         records: The record of each trial, as in records.jsonl.
-        certificates: As in certificate.json; empty where nothing was proven.
+        certificates: As in certificate.json; empty where nothing was proven, None where that cannot
+            be read.
     """
     raise AssertionError("a specification is never called")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import PluginError
 from benchharness.text import closest
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchharness.model.network import Network
     from benchharness.model.work import Backend, Setting
 
+    Hook = Callable[..., Any]
     WeightReader = Callable[..., Mapping[str, NDArray[np.float32]] | None]
 
 GROUP = "benchharness"
@@ -190,18 +191,22 @@ def _require_version(entry: EntryPoint, declared: object) -> None:
     )
 
 
-def load_hook(entry: EntryPoint, name: str, *, remedy: str = "") -> HookCaller:
+def load_hook(entry: EntryPoint, name: str, *, remedy: str = "") -> Hook:
     """Import one plugin and return a hook that calls this plugin alone.
 
     Raises:
         PluginError: As ``load`` does, or the plugin does not implement the hook.
     """
     module = load(entry)
-    others = [plugin for plugin in _manager().get_plugins() if plugin is not module]
-    hook = _manager().subset_hook_caller(name, others)
-    if not hook.get_hookimpls():
+
+    def alone() -> HookCaller:
+        others = [plugin for plugin in _manager().get_plugins() if plugin is not module]
+        return _manager().subset_hook_caller(name, others)
+
+    if not alone().get_hookimpls():
         raise PluginError(f"{title(entry)}: expected the hook {name}, found none{remedy}")
-    return hook
+    # Made anew for each call: pluggy adds those that are loaded meanwhile.
+    return lambda **arguments: alone()(**arguments)
 
 
 def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
@@ -275,12 +280,12 @@ def extensions(kind: str) -> Mapping[str, EntryPoint]:
     return installed(f"{GROUP}.{kind}")
 
 
-def load_extension(kind: str, name: str) -> HookCaller:
+def load_extension(kind: str, name: str) -> Hook:
     """Import one extension and return its hook, as ``load_hook`` does."""
     return load_hook(extensions(kind)[name], KINDS[kind])
 
 
-def hooks(kind: str) -> Iterator[tuple[str, HookCaller]]:
+def hooks(kind: str) -> Iterator[tuple[str, Hook]]:
     """Yield the name and the hook of each extension of a kind that can be loaded.
 
     Nobody asked for these by name, so a broken one ends nothing; ``broken`` reports it.

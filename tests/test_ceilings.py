@@ -238,9 +238,14 @@ def test_only_a_whole_table_is_published(capsys: pytest.CaptureFixture[str]):
 
 
 Checked = Mapping[str, Mapping[str, Any]]
+# Of one framework it is a test of every day.
+OTHERS = ("keras", "keras-jax", "keras-torch", "jax")
 
 
-@pytest.fixture(scope="module", params=["torch", "keras", "keras-jax", "keras-torch", "jax"])
+@pytest.fixture(
+    scope="module",
+    params=["torch", *(pytest.param(name, marks=pytest.mark.bench) for name in OTHERS)],
+)
 def checked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checked:
     """Return what each idiom of a program has done, by work and idiom: scores and arrays."""
     program, engine = runner.CEILINGS[request.param]
@@ -287,7 +292,7 @@ def read_results(folder: Path) -> Iterator[tuple[str, Any]]:
         yield name, {"scores": found["scores"], **arrays}
 
 
-@pytest.mark.bench
+@pytest.mark.full
 def test_every_idiom_learns(checked: Checked):
     """The loss falls, and the learnt weights move."""
     for work in ("head_small", "simple_cnn_48", "fine_tune_96"):
@@ -306,7 +311,7 @@ def test_every_idiom_learns(checked: Checked):
                 assert 0.5 < found["scores"][-1][1] <= 1, (work, name)
 
 
-@pytest.mark.bench
+@pytest.mark.full
 def test_idioms_learn_the_same(checked: Checked):
     """The first two idioms of a program take the same steps, down to the dropout masks."""
     first, second = list(checked["head_small"].values())[:2]
@@ -314,7 +319,7 @@ def test_idioms_learn_the_same(checked: Checked):
     assert np.array(first["scores"]) == pytest.approx(np.array(second["scores"]), rel=1e-2)
 
 
-@pytest.mark.bench
+@pytest.mark.full
 def test_frozen_blocks_stay(checked: Checked):
     """The first fourteen layers of VGG16 keep their weights in every idiom."""
     for name, found in checked["fine_tune_96"].items():
@@ -326,7 +331,7 @@ def test_frozen_blocks_stay(checked: Checked):
             assert np.array_equal(found[f"before/{key}"], found[f"after/{key}"]), (name, key)
 
 
-@pytest.mark.bench
+@pytest.mark.full
 def test_every_idiom_augments_as_the_reference(checked: Checked):
     """Bilinear, edges repeated, colours shifted, clipped and normalised: what plugins must meet."""
     settings = runner.SETTINGS["preprocessing"]["imagenet"]
@@ -338,7 +343,7 @@ def test_every_idiom_augments_as_the_reference(checked: Checked):
         np.testing.assert_allclose(found["after/outputs"], expected, atol=5e-3, err_msg=name)
 
 
-@pytest.mark.bench
+@pytest.mark.full
 def test_idioms_agree_where_nothing_is_random(checked: Checked):
     """Features and scores of the same weights differ by rounding."""
     # Flax draws its own weights.

@@ -79,8 +79,9 @@ def imported(folder: Path) -> str:
 def call(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Call a program in a folder."""
     environment = {**os.environ, "BENCHHARNESS_CACHE": str(folder.parent / "cache")}
-    for name in ("PYTHONSAFEPATH", "BENCHHARNESS_DATA", "BENCHHARNESS_WEIGHTS"):
-        environment.pop(name, None)
+    for name in ("DATA", "WEIGHTS", "NO_PLUGIN"):
+        environment.pop(f"BENCHHARNESS_{name}", None)
+    environment.pop("PYTHONSAFEPATH", None)
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800
     )

@@ -302,6 +302,8 @@ def test_raw_blocks_are_part_of_the_record(records):
         # One step cannot be halved, and an edge may be elsewhere.
         ([Block(1, 1.0)], None),
         ([Block(3, 1.0), Block(1, 1.0)], None),
+        # Nor can what has reported none.
+        ([Block(0, 1.0)], None),
     ],
 )
 def test_the_middle_is_held_against_its_share_of_the_steps(blocks, share: float | None):

@@ -325,6 +325,19 @@ def test_the_checklist_of_a_working_plugin(tmp_path: Path):
     assert "dataset, simple_cnn, bottleneck, fine_tune" in done.stdout
 
 
+def test_a_module_that_cannot_be_parsed_breaks_clauses_and_no_more(tmp_path: Path):
+    """The likeliest slip of an author: a report as ever."""
+    install(tmp_path, "slip", WORKING.replace("if options:", "if options"))
+
+    done = benchharness(tmp_path, "plugin", "check", "slip", "--json")
+
+    items = {item["name"]: item for item in json.loads(done.stdout)["items"]}
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "SyntaxError" in json.dumps(items["imports"])
+    assert not items["imports"]["remark"]
+
+
 CRASHING = """
 import os
 

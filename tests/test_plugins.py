@@ -146,6 +146,19 @@ def test_a_hook_calls_one_plugin_alone(install):
     assert loaded == ["first", "second", "first"]
 
 
+def test_a_hook_calls_no_plugin_that_is_loaded_later(install):
+    """As where all writers of reports are found first, and called then."""
+    source = "from benchharness.api import hookimpl\n\n@hookimpl\n"
+    for name in ("early", "late"):
+        install(name, f"{source}def benchharness_backend(options):\n    return {name!r}\n")
+
+    early, late = (
+        plugins.load_hook(plugins.find(name), "benchharness_backend") for name in ("early", "late")
+    )
+
+    assert (early(options={}), late(options={})) == ("early", "late")
+
+
 def test_the_code_of_a_plugin_in_one_module_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """After an edit its trials and proofs are others."""
     module = tmp_path / "in_one_module.py"

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from report_runs import RUN, certificates, failures, feeding, trials, write_page
 from results_records import record
 
 from benchharness.cli.report_command import command, publish
+from benchharness.files import atomic_write_bytes
 from benchharness.report import plugins
 from benchharness.report.html.page import embedded, report_page
 from benchharness.report.plugins import write_reports
@@ -448,11 +450,56 @@ def test_a_damaged_certificate_is_told(folder):
     (folder.path / "certificate.json").write_text("{")
 
     told: list[str] = []
-    write_reports(folder, tell=told.append)
+    written = write_reports(folder, tell=told.append)
 
-    (line,) = told
-    assert re.search(r"without proofs: \S+certificate\.json: expected JSON, found: .*remove", line)
-    assert (folder.path / "report.html").is_file()
+    damage, page = told
+    assert re.search(r"WARNING: \S+certificate\.json: expected JSON, found: .*remove", damage)
+    assert page.endswith("nothing written: no report.html, because certificate.json cannot be read")
+    # A page without its proofs would deny them.
+    assert [file.name for file in written] == ["report.md"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device"), "{}/chart.svg: "),
+        (ValueError("no font\nat line 3\nof a script"), "ValueError: no font"),
+        (ValueError(""), "ValueError: "),
+    ],
+)
+def test_a_page_that_fails_is_one_line_and_takes_no_other_report(
+    folder, monkeypatch, error: Exception, told: str
+):
+    """A full disk with the file's name, a library with the first line of what it says."""
+
+    def fails(path: Path, content: bytes) -> None:
+        if path.suffix == ".svg":
+            raise error
+        atomic_write_bytes(path, content)
+
+    monkeypatch.setattr(plugins, "atomic_write_bytes", fails)
+    stored(folder, trials())
+
+    lines: list[str] = []
+    written = write_reports(folder, tell=lines.append)
+
+    (line,) = lines
+    assert line.startswith("WARNING: report html (benchharness ")
+    assert f"nothing written: {told.format(folder.path)}" in line
+    assert "\n" not in line
+    assert [file.name for file in written] == ["report.md"]
+
+
+def test_an_installation_without_the_page_says_so(folder, monkeypatch):
+    """As an editable one of older code."""
+    monkeypatch.setattr("benchharness.plugins.extensions", lambda kind: {})
+    stored(folder, trials())
+
+    lines: list[str] = []
+    page_file = publish(folder.path, tell=lines.append)
+
+    assert page_file is None
+    assert [line for line in lines if "no report.html: benchharness is newer than" in line]
 
 
 def test_the_command_writes_the_page(folder):
@@ -478,6 +525,7 @@ def test_without_the_libraries_the_run_goes_on(folder, monkeypatch):
     (line,) = said
     assert page_file is None
     assert "no report.html, because these are not installed: altair; pip install" in line
+    assert line.endswith("then benchharness report RUN")
     assert not (folder.path / "report.html").exists()
     assert (folder.path / "report.md").read_text().startswith("### ")
 
@@ -496,7 +544,7 @@ def _proof(parsed: Parsed) -> dict[str, str | None]:
 def test_commands_import_no_drawing_library_before_they_draw(name):
     """Help and previews stay instant."""
     script = (
-        f"import benchharness.cli.{name}_command, benchharness.report.plugins, sys\n"
+        f"import benchharness.cli.{name}_command, benchharness.report.html.plugin, sys\n"
         "benchharness.report.plugins.missing_libraries()\n"
         "print(sorted({'altair', 'vl_convert', 'jinja2', 'pandas'} & set(sys.modules)))\n"
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from report_runs import RUN
+from report_runs import RUN, trial
 
 from benchharness.report.notes import out_of_time
+from benchharness.report.rows import Row, rows_of
 from benchharness.report.table import missing_trials
 
 LOOK = {
@@ -19,6 +20,11 @@ LOOK = {
     "more_trials": 3,
     "more_s": 200.5,
 }
+
+
+def rows(*tracks: str) -> list[Row]:
+    """Return the rows of a run with a trial of each of these tracks."""
+    return rows_of([trial("cnn", "torch", 1, 30.0, track=track) for track in tracks], ["torch"])
 
 
 @pytest.mark.parametrize(
@@ -41,10 +47,7 @@ LOOK = {
 )
 def test_a_note_says_what_time_would_have_decided(change: dict[str, Any], text: str):
     """Trials and time, where so many would do."""
-    tracks = [{"track": track} for track in ("equal", "native")]
-    run = {"resolved": {"file": "pets.toml", "cells": tracks}, "looks": [LOOK | change]}
-
-    (note,) = out_of_time(run)
+    (note,) = out_of_time({"looks": [LOOK | change]}, rows("equal", "native"))
 
     assert (note.label, note.text) == ("out of time", text)
 
@@ -52,9 +55,7 @@ def test_a_note_says_what_time_would_have_decided(change: dict[str, Any], text: 
 @pytest.mark.parametrize("track", ["equal", "native"])
 def test_a_note_names_a_row_as_the_table_does(track: str):
     """The only track of a run goes without saying, whichever it is."""
-    run = {"resolved": {"cells": [{"track": track}]}, "looks": [LOOK | {"track": track}]}
-
-    (note,) = out_of_time(run)
+    (note,) = out_of_time({"looks": [LOOK | {"track": track}]}, rows(track))
 
     assert note.text.startswith("cnn: 3 more trials")
 
@@ -62,8 +63,8 @@ def test_a_note_names_a_row_as_the_table_does(track: str):
 @pytest.mark.parametrize("stop", ["decided", "max_trials", "failed"])
 def test_what_time_did_not_end_has_no_note(stop: str):
     """The answers say the rest."""
-    assert list(out_of_time({"looks": [LOOK | {"stop": stop}]})) == []
-    assert list(out_of_time(RUN)) == []
+    assert list(out_of_time({"looks": [LOOK | {"stop": stop}]}, rows("equal"))) == []
+    assert list(out_of_time(RUN, rows("equal"))) == []
 
 
 def test_a_run_without_its_last_look_is_not_complete():

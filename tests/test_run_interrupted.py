@@ -16,7 +16,7 @@ from local_processes import wait_for, workers
 from benchharness.results import journal
 from benchharness.run.runner import defer_signals
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pages")]
 
 SUITE = """
 name = "long"
@@ -37,7 +37,6 @@ dense = 4
 """
 
 
-@pytest.mark.usefixtures("pages")
 def test_interrupting_a_run_keeps_what_has_finished_and_ends_its_worker(tmp_path: Path):
     """Ctrl-C: exit code 130, every finished trial in records and CSV, no worker left behind."""
     run = begin(tmp_path)

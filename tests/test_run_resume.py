@@ -270,7 +270,7 @@ def test_two_runs_in_one_results_folder_do_not_meet(place: Path):
     assert (place / "results/tiny/latest").resolve() in runs
 
 
-@pytest.mark.usefixtures("finished")
+@pytest.mark.usefixtures("finished", "pages")
 def test_a_report_needs_nothing_but_the_records(place: Path):
     """All that is derived is lost, and run.json too: report makes the tables again and says so."""
     folder = records_file(place).parent
@@ -283,6 +283,7 @@ def test_a_report_needs_nothing_but_the_records(place: Path):
     assert result.exception is None
     assert (folder / "trials.csv").read_bytes() == table
     assert "the report is made from the records alone" in result.stderr
+    assert (folder / "report.html").is_file()
     assert "small" in result.stdout
 
 

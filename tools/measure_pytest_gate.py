@@ -140,7 +140,9 @@ def _baseline(folder: Path, kind: str, backend: str, number: int) -> Path:
     if not storage.exists():
         words = [f"--benchharness-backend={backend}", "--benchmark-only", "-q"]
         words += ["--benchmark-autosave", f"--benchmark-storage={storage}"]
-        _pytest(_repository(folder), "ci.toml", *words)
+        saved = _pytest(_repository(folder), "ci.toml", *words)
+        if not storage.exists():
+            raise SystemExit(f"no baseline was saved: {saved.text}")
     return storage
 
 

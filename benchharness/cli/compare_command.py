@@ -197,7 +197,7 @@ def command(
                 minutes=minutes,
                 repository=repository,
             )
-            comparison = run_comparison(sampled, observe)[0]
+            comparison = run_comparison(sampled, observe).comparison
         for option, path, render in files:
             if path is None:
                 continue

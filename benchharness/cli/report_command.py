@@ -55,12 +55,15 @@ def publish(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
     Args:
         tell: Called with a message: where the page is, and which writers failed.
     """
+    from benchharness.plugins import disabled, extensions
     from benchharness.report.plugins import PAGE, write_reports
     from benchharness.results.run_folder import RunFolder
 
     run = RunFolder.open(folder)
     page = run.path / PAGE
     if page not in write_reports(run, tell=tell):
+        if "html" not in {*extensions("reports"), *disabled()}:
+            tell("WARNING: no report.html: benchharness is newer than what was installed")
         return None
     tell(f"report: {page}")
     return page

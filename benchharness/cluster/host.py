@@ -215,18 +215,17 @@ def accelerator_count() -> int:
 
 def forget(setup: HostSetup) -> None:
     """Remove what this host has kept of a run, whose records are all on the client's disk."""
-    with _opening:
-        host = _hosts.pop(setup, None)
-    if host is not None:
+    # Without the lock, for a worker's event loop waits here, and opening a run takes long.
+    if (host := _hosts.pop(setup, None)) is not None:
         shutil.rmtree(host.runner.folder.path.parent, ignore_errors=True)
 
 
 def _open(setup: HostSetup) -> _Host:
     """Return the run as this host sees it; opened once in each process."""
     with _opening:
-        if setup not in _hosts:
-            _hosts[setup] = _opened(setup)
-        return _hosts[setup]
+        if (host := _hosts.get(setup)) is None:
+            host = _hosts[setup] = _opened(setup)
+        return host
 
 
 def _opened(setup: HostSetup) -> _Host:

@@ -14,6 +14,7 @@ from benchharness.cluster.host import HostInfo, TrialOrder, TrialResult
 from benchharness.cluster.hosts import WAITING, Ended, Happened, Hosts, Left
 from benchharness.cluster.queue import Queue, Repetition
 from benchharness.files import ANOTHER_RESULTS, writable
+from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.run.certify import require_proven
 from benchharness.run.events import Observer, TrialFinished, TrialName, announce
@@ -55,6 +56,7 @@ class ClusterRunner(Runner):
     _jobs: dict[str, Job] = field(default_factory=dict)
     _failed: dict[str, list[Outcome]] = field(default_factory=dict)
     _outstanding: Counter[str] = field(default_factory=Counter)
+    _places: dict[CellKey, int] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -88,6 +90,7 @@ class ClusterRunner(Runner):
         """Run trials on the hosts; their records are on disk when yielded, as they finish."""
         queue = Queue.of(trials, self.folder.records()[0])
         self._outstanding = Counter(trial.cell.benchmark for trial in trials)
+        self._places = {cell.key: place for place, cell in enumerate(self.plan.cells)}
         self._numbers.update(
             (self.requests.trial_id(t), number + n) for n, t in enumerate(trials, 1)
         )
@@ -251,7 +254,7 @@ class ClusterRunner(Runner):
     def _append(self, job: Job, record: Record, observe: Observer) -> Record:
         trial = job.repetition.trials.pop(0)
         # Hosts finish in any order; tables have that of the plan.
-        record["place"] = [cell.key for cell in self.plan.cells].index(trial.cell.key)
+        record["place"] = self._places[trial.cell.key]
         self._outstanding[trial.cell.benchmark] -= 1
         # The record is stored and the observer told: both or neither.
         with defer_signals():

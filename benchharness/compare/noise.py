@@ -247,10 +247,12 @@ class PowerEstimate:
         if load > cores / 2:
             yield f"WARNING: load average is {load:.1f} on {cores} cores; timings will be noisy"
         for pair, floor, column, threshold, needed in self._beyond(most):
+            detectable = floor.smallest_detectable(column, most)
+            detect = f"detect {detectable:.1%}" if math.isfinite(detectable) else "detect nothing"
             yield (
                 f"WARNING: {pair.label}: {column}: a threshold of {threshold:.3g} needs "
-                f"{needed} pairs here, and there will be at most {most}, which detect "
-                f"{floor.smallest_detectable(column, most):.1%} (measured {floor.measured[:10]})"
+                f"{needed} pairs here, and there will be at most {most}, which {detect} "
+                f"(measured {floor.measured[:10]})"
             )
 
     def _beyond(self, most: int) -> Iterator[tuple[CellPair, NoiseFloor, str, float, int]]:

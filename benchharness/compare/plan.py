@@ -37,7 +37,7 @@ class CellPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonPlan:
-    """Plan in which the sides are backends, and the pairs of its cells.
+    """Plan in which the sides are backends, and the pairs of its cells: A and B of each in turn.
 
     Attributes:
         unmatched: Benchmarks that only one side runs; they are skipped.

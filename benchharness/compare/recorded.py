@@ -73,7 +73,7 @@ def compare_recorded(
     def key(cell: Cell) -> tuple[CellKey, str]:
         backend = "" if are_backends else cell.backend
         machine = cell.machine if has_machines else ""
-        return cell_key(cell.benchmark, dict(cell.matrix), cell.track, backend), machine
+        return cell_key(cell.benchmark, cell.matrix, cell.track, backend), machine
 
     counterparts = {key(cell): cell for cell in reversed(cells_b)}
     matches: dict[tuple[CellKey, str], _Match] = {}
@@ -175,7 +175,7 @@ def _compare(
         )
     backend = cell.backend if cell.backend == other.backend else ""
     return CellComparison(
-        label=cell_label(cell.benchmark, dict(cell.matrix), cell.track, backend),
+        label=cell_label(cell.benchmark, cell.matrix, cell.track, backend),
         identity=identity_of(cell.label, cell, rival=other.backend),
         verdicts=verdicts,
         proof=worst_proof([cell.proof_against(other.backend)]) if is_same_run else "",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from benchharness.compare.comparison import CellComparison, Comparison, identity_of, proof_notes
 from benchharness.compare.noise import NoiseStore, PowerEstimate
@@ -124,20 +125,22 @@ def _compare_cell(series: PairSeries) -> CellComparison:
     )
 
 
-def run_comparison(
-    options: ComparisonOptions, observe: Observer
-) -> tuple[Comparison, ComparisonSession, list[PairSeries]]:
-    """Run both sides in turn, pair after pair, until each cell is decided; see its opening.
+class ComparisonRun(NamedTuple):
+    """A comparison, its session, which has ended, and the pairs of every cell."""
 
-    Returns:
-        The comparison, its session, which has ended, and the pairs of every cell.
-    """
+    comparison: Comparison
+    session: ComparisonSession
+    every: list[PairSeries]
+
+
+def run_comparison(options: ComparisonOptions, observe: Observer) -> ComparisonRun:
+    """Run both sides in turn, pair after pair, until each cell is decided; see its opening."""
     with open_comparison(options, observe) as session:
         every = session.sampler.run(session.plan.cells)
     comparison = session.comparison(every)
     session.runner.folder.write_comparison(comparison.as_dict())
     observe(Compared(comparison=comparison.as_dict()))
-    return comparison, session, every
+    return ComparisonRun(comparison, session, every)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class AugmentationPlan:
         colour = augmentation.channel_shift * (2 * table[_COLUMNS:].T - 1)
         self._colour = colour.astype(np.float32)
         mirror_x, mirror_y, side = table[:3]
-        # Either way.
+        # From -1 to 1.
         crop_x, crop_y, move_x, move_y, angle, slant, scale = 2 * table[3:_COLUMNS] - 1
         # The picture is cropped first, then zoomed, slanted, turned, moved and mirrored last, all
         # about its centre; as each map leads from the output back to the input, they are composed

@@ -29,17 +29,20 @@ class DatasetInfo(DatasetFacts):
         test: Test images of each class.
     """
 
+    title: str
     train: tuple[int, ...]
     test: tuple[int, ...]
 
     @classmethod
     def of(cls, listing: Listing) -> DatasetInfo:
         """Return the numbers of a listing."""
-        facts = {field.name: getattr(listing, field.name) for field in fields(cls)}
-        for split in ("train", "test"):
-            counts = np.bincount(facts[split].labels, minlength=len(listing.classes))
-            facts[split] = tuple(counts.tolist())
-        return cls(**{**facts, "title": listing.title or listing.name})
+        facts = {field.name: getattr(listing, field.name) for field in fields(DatasetFacts)}
+        train, test = (
+            tuple(np.bincount(part.labels, minlength=len(listing.classes)).tolist())
+            for part in (listing.train, listing.test)
+        )
+        facts["title"] = listing.title or listing.name
+        return cls(**facts, train=train, test=test)
 
     @classmethod
     def of_drawn(cls) -> DatasetInfo:

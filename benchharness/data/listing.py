@@ -115,7 +115,7 @@ class ArrayExamples:
 Examples = FileExamples | ArrayExamples
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DatasetFacts:
     """What there is to say of a dataset beside its images.
 

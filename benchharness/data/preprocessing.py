@@ -167,7 +167,7 @@ def _read(file: Path) -> Preprocessing | None:
             facts = json.loads(content.metadata()["facts"])
             has_whitening = set(_ARRAYS) <= set(content.keys())
             arrays = {name: content.get_tensor(name) for name in _ARRAYS if has_whitening}
+        facts |= {name: tuple(facts[name]) for name in _FACTS[1:]}
+        return Preprocessing(**facts, whitening=Whitening(**arrays) if has_whitening else None)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
-    facts |= {name: tuple(facts[name]) for name in _FACTS[1:]}
-    return Preprocessing(**facts, whitening=Whitening(**arrays) if has_whitening else None)

@@ -100,10 +100,14 @@ class Fetcher:
             if home.unpacking:
                 archive = incoming / home.files[0].name
                 progress = partial(self.on_download, f"unpacking {archive.name}")
-                return unpack(archive, building, limits=home.unpacking, progress=progress)
-            for file in home.files:
-                (incoming / file.name).rename(building / file.name)
-            return {file.name: file.sha256 for file in home.files}
+                digests = unpack(archive, building, limits=home.unpacking, progress=progress)
+            else:
+                for file in home.files:
+                    (incoming / file.name).rename(building / file.name)
+                digests = {file.name: file.sha256 for file in home.files}
+            # While no other process may download into it.
+            shutil.rmtree(incoming, ignore_errors=True)
+            return digests
 
         source, what = home.source, f"to write {home.source}"
         try:
@@ -115,7 +119,6 @@ class Fetcher:
             hosts = ", ".join(dict.fromkeys(file.hosts for file in home.files))
             self.announce(f"no network, going on without downloads: cannot reach {hosts}")
             raise FetchError(f"{name}: {error}") from error
-        shutil.rmtree(incoming, ignore_errors=True)
 
     def _is_whole(self, name: str) -> bool:
         """Return whether a resource is there, as it was fetched; a process reads it once."""

@@ -33,7 +33,8 @@ def build_folder(
 ) -> None:
     """Make a folder with its manifest appear, unless it is there and whole.
 
-    Of several processes one builds it. What is damaged stays until there is something in its place.
+    Of several processes one builds it. What is damaged stays until there is something in its place,
+    unless ``fill`` removes it.
 
     Args:
         fill: Fills an empty folder, and returns the SHA-256 of its files by path below it.
@@ -48,7 +49,9 @@ def build_folder(
                 with atomic_dir(folder) as building:
                     manifest = Manifest(source=source, remark=remark, files=fill(building))
                     write_manifest(building, manifest)
-                    remove_dir(folder)
+                    # Where the disk knows no locks, another may have finished meanwhile.
+                    if any(damages(folder)):
+                        remove_dir(folder)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchharness.errors import RunError
 from benchharness.files import atomic_dir, build_lock
+from benchharness.locks import LONGEST_S
 from benchharness.subprocesses import python_environment
 
 # Called with a message before anything that takes long.
@@ -20,8 +21,12 @@ REQUIREMENTS = "requirements.txt"
 _LAST_LINES = 6
 # What an installer says where it has not reached what it would have downloaded.
 _UNREACHED = (
-    *("connection", "dns error", "error sending request"),
-    *("network", "timed out", "unreachable"),
+    "connection",
+    "dns error",
+    "error sending request",
+    "network",
+    "timed out",
+    "unreachable",
 )
 
 
@@ -31,7 +36,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
     ``build`` fills an empty folder beside its place, which is then renamed: it is never half
     there, and built by one process at a time.
     """
-    with build_lock(folder):
+    with build_lock(folder, longest_s=LONGEST_S):
         if is_new := not folder.is_dir():
             with atomic_dir(folder) as beside:
                 build(beside)

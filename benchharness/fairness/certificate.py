@@ -277,5 +277,5 @@ def _off(measure: Measure, array: Array, other: Array) -> float:
         case "relative":
             difference, size = np.abs(a - b), np.abs(b)
     # Two arrays of nothing but zeros are no distance apart.
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         return float(np.where(difference == 0, 0.0, difference / size).max())

@@ -88,7 +88,7 @@ class Observation:
     point: Point
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """Step from the last point of a level to the first of the next; levels as they were measured.
 
@@ -150,9 +150,16 @@ class Series:
         for old, new in pairwise(self.levels):
             before, after = self.points[old.last], self.points[new.first]
             was, became = self.value_of(old), self.value_of(new)
-            is_worse = (became < was) == self.quantity.is_rate
-            changed = tuple(differences(before, after))
-            steps.append(Step(before, after, was, became, is_worse, changed))
+            steps.append(
+                Step(
+                    before=before,
+                    after=after,
+                    was=was,
+                    became=became,
+                    is_worse=(became < was) == self.quantity.is_rate,
+                    differences=tuple(differences(before, after)),
+                )
+            )
         return steps
 
     @property

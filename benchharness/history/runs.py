@@ -89,13 +89,14 @@ def read_runs(folders: Sequence[Path], choice: Choice) -> Observations:
         for run in runs_of(suite):
             try:
                 facts = run.read_run()
-                when = _parse_time(str(facts["started"]))
                 records, damages = run.records()
             except RunError as error:
                 result.damages += error.lines()
                 continue
-            except (KeyError, ValueError):
-                found = facts.get("started", "nothing")
+            found = facts.get("started", "nothing")
+            try:
+                when = _parse_time(str(found))
+            except ValueError:
                 result.damages.append(
                     f"{run.path}/run.json: started: expected a time, found {found}; it was left out"
                 )

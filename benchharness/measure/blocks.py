@@ -99,7 +99,7 @@ def first_half(blocks: Sequence[Block]) -> Sequence[Block]:
     """Return the blocks up to the middle step of an epoch; none where none ends there."""
     reached = list(accumulate(block.steps for block in blocks))
     middle = reached[-1] // 2
-    return blocks[: reached.index(middle) + 1] if middle in reached else []
+    return blocks[: reached.index(middle) + 1] if middle and middle in reached else []
 
 
 def best_epoch(epochs: Sequence[Sequence[Block]]) -> float:

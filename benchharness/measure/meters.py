@@ -123,7 +123,7 @@ class Meters:
             self._others_from = (self.now(), self.others())
         with self._lock:
             self._is_timing = event["state"] == "begin"
-            self._sample_added()
+            self._sample_meters()
 
     def sample(self) -> None:
         """Take one sample."""
@@ -136,7 +136,7 @@ class Meters:
                     self._device_bytes = max(self._device_bytes, self._used(reading, members))
             if self._is_timing and reading is not None:
                 self._readings.append(reading)
-            self._sample_added()
+            self._sample_meters()
 
     def metrics(self) -> dict[str, Any]:
         """Return the columns that are known: unknown ones are absent, never zero."""
@@ -172,7 +172,7 @@ class Meters:
             }
         return metrics | {name: value for name, value in known.items() if value is not None}
 
-    def _sample_added(self) -> None:
+    def _sample_meters(self) -> None:
         self._energy.sample(is_timed=self._is_timing)
         for name, meter in list(self.added.items()):
             try:

@@ -67,13 +67,11 @@ class DecisionRule:
         difference: Two-sided level at which a difference counts, of the look after ``max_trials``;
             the level of an earlier look is in proportion to its trials.
         equality: Likewise, at which two speeds count as equal within the margin.
-        margin: Share by which two equal speeds may differ.
     """
 
     difference: float
     equality: float
     max_trials: int
-    margin: float = MARGIN
 
     def verdict(self, ratio: Ratio) -> SpeedVerdict:
         """Return what a ratio shows; what is equal within the margin has no winner.
@@ -83,8 +81,8 @@ class DecisionRule:
         share = min(ratio.trials / self.max_trials, 1.0)
         if ratio.trials < FEWEST:
             return "open"
-        is_equal = ratio.p_value_outside(self.margin) <= share * self.equality
-        if is_equal and ratio.is_within(self.margin):
+        is_equal = ratio.p_value_outside(MARGIN) <= share * self.equality
+        if is_equal and ratio.is_within(MARGIN):
             return "equal"
         if ratio.p_value > share * self.difference or ratio.low <= 1 <= ratio.high:
             return "open"

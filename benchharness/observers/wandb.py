@@ -36,7 +36,7 @@ class WandbTracker:
         self._run: RunStart | None = None
 
     def start(self, run: RunStart) -> None:
-        """Begin a group; raise a PluginError for a key that the package would prompt for."""
+        """Begin a group; raise a PluginError without a key, which the package would ask for."""
         self._run = run
         settings = self._wandb.setup(self._settings).settings
         if settings.mode in ("online", "shared") and not self._wandb.login(prompt=False):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -163,9 +163,10 @@ class SideProcess:
 
     def read(self) -> None:
         """Wait for its next report, no longer than ``--benchharness-timeout`` says."""
-        is_heard, _, _ = select.select([self._answers], [], [], self._timeout_s or None)
-        if not is_heard:
-            self._kill()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._answers, selectors.EVENT_READ)
+            if not selector.select(self._timeout_s or None):
+                self._kill()
         line = self._answers.readline()
         answer = json.loads(line) if line else {"code": self._process.wait()}
         if "step_s" in answer:

@@ -66,7 +66,7 @@ def notes_of(run: Mapping[str, Any], rows: Sequence[Row]) -> list[Note]:
         *_published(rows),
         *_busy(cells, cores_of(run)),
         *_hosts(cells),
-        *out_of_time(run),
+        *out_of_time(run, rows),
     ]
 
 
@@ -92,12 +92,11 @@ def work_of(rows: Sequence[Row]) -> list[Note]:
     return notes
 
 
-def out_of_time(run: Mapping[str, Any]) -> Iterator[Note]:
+def out_of_time(run: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Note]:
     """Yield what each benchmark that ran out of time would have needed."""
-    looks, cells = run.get("looks") or (), (run.get("resolved") or {}).get("cells") or ()
     # As the table names its rows.
-    shows_track = len({cell["track"] for cell in cells}) > 1
-    for look in looks:
+    shows_track = len({cell.track for row in rows for cell in row.recorded}) > 1
+    for look in run.get("looks") or ():
         if look["stop"] != "time":
             continue
         track = look["track"] if shows_track else ""

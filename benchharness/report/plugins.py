@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import BenchError, PluginError, RunError
-from benchharness.files import atomic_write_bytes, unwritten
+from benchharness.files import ANOTHER_RESULTS, atomic_write_bytes, writable
 from benchharness.plugins import extensions, hooks, title
 from benchharness.results.load import load_run
 from benchharness.results.run_folder import RunFolder
@@ -28,13 +28,14 @@ def write_reports(folder: RunFolder, *, tell: Callable[[str], None]) -> list[Pat
     """
     records, _ = folder.records()
     run, _ = load_run(folder, records)
-    certificates: dict[str, Any] = {}
+    certificates: dict[str, Any] | None = None
     try:
         certificates = folder.read_certificates()
     except RunError as error:
-        tell(f"reports without proofs: {error}")
+        tell(f"WARNING: {error}")
     written: list[Path] = []
-    for name, hook in hooks("reports"):
+    # Drawing takes longest: what ends it takes no other report with it.
+    for name, hook in sorted(hooks("reports"), key=lambda found: found[0] == "html"):
         try:
             files = hook(run=run, records=records, certificates=certificates) or {}
             if unfit := [file for file in files if Path(file).name != file or file in _TRUTH]:
@@ -44,16 +45,14 @@ def write_reports(folder: RunFolder, *, tell: Callable[[str], None]) -> list[Pat
                 )
             for file, content in files.items():
                 content = content.encode() if isinstance(content, str) else content
-                atomic_write_bytes(folder.path / file, content)
+                with writable(folder.path / file, elsewhere=ANOTHER_RESULTS):
+                    atomic_write_bytes(folder.path / file, content)
             written += [folder.path / file for file in files]
         except Exception as error:
             # A report that fails takes nothing from what was measured.
-            reason = f"{type(error).__name__}: {error}"
-            if isinstance(error, BenchError):
-                reason = str(error)
-            elif isinstance(error, OSError) and error.filename:
-                reason = f"{error.filename}: {unwritten(error)}"
-            tell(f"{title(extensions('reports')[name])}: nothing written: {reason}")
+            kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+            where, reason = title(extensions("reports")[name]), f"{kind}{error}".splitlines()[0]
+            tell(f"WARNING: {where}: nothing written: {reason}")
     return written
 
 

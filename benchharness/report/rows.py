@@ -134,7 +134,7 @@ def rows_of(
     rows: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in cells:
         track, machine = cell.track if shows_track else "", short_names[cell.machine]
-        name = row_name(cell.benchmark, dict(cell.matrix), track, machine)
+        name = row_name(cell.benchmark, cell.matrix, track, machine)
         rows.setdefault((name, machine), {})[cell.backend] = cell
     return [
         Row(name=name, cells=tuple(map(by_backend.get, backends)), machine=machine)

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from benchharness.measure.accuracy import AccuracyDifference, Score
-from benchharness.measure.sequential import FEWEST
+from benchharness.measure.sequential import FEWEST, MARGIN
 from benchharness.measure.statistics import Ratio
 from benchharness.report.pairs import Accuracy, Family, Measure, Pair, SpeedFinding, pairs_of
 from benchharness.report.rows import (
@@ -90,12 +90,12 @@ def format_comparison(
     elif finding.verdict == "equal":
         said = (
             f"{a} and {b} are equal in {measure.noun}, no more than "
-            f"{100 * finding.rule.margin:g} % apart: {times} ({why})"
+            f"{100 * MARGIN:g} % apart: {times} ({why})"
         )
-    elif ratio.trials < FEWEST:
-        said = f"no winner {between} ({why}: too few to say)"
     elif finding.is_separate_run:
         said = f"no winner {between} (the sides ran at different times; {why})"
+    elif ratio.trials < FEWEST:
+        said = f"no winner {between} ({why}: too few to say)"
     elif finding.is_disturbed:
         said = f"no winner {between} ({why})"
     else:

@@ -23,7 +23,6 @@ LONGEST_IDLE_S = 60.0
 # With fewer pairs of trials, all trials are compared, as they come.
 FEWEST_PAIRS = 3
 
-Line = CellKey
 # Gives the logarithm of a trial's speed; None where unknown.
 Speed = Callable[[Record], float | None]
 
@@ -121,9 +120,9 @@ class BackendPair:
 
 def comparisons_of(cells: Iterable[Cell]) -> list[BackendPair]:
     """Return every two backends of each line and kind of machine, in the order of the cells."""
-    lines: dict[tuple[Line, str], list[Cell]] = {}
+    lines: dict[tuple[CellKey, str], list[Cell]] = {}
     for cell in cells:
-        lines.setdefault((line_of(cell), cell.machine), []).append(cell)
+        lines.setdefault((cell.group_key, cell.machine), []).append(cell)
     return [
         BackendPair(*pair, line=tuple(line))
         for line in lines.values()
@@ -138,10 +137,10 @@ def family_size(cells: Iterable[CellName]) -> int:
     leader; and every two backends that have an overall answer. Before a run, give all cells of
     the plan: the size must not depend on how far the run has come.
     """
-    lines: dict[Line, set[str]] = {}
+    lines: dict[CellKey, set[str]] = {}
     benchmarks: dict[str, set[str]] = {}
     for cell in cells:
-        lines.setdefault(line_of(cell), set()).add(cell.backend)
+        lines.setdefault(cell.group_key, set()).add(cell.backend)
         if is_in_overall(cell):
             benchmarks.setdefault(cell.benchmark, set()).add(cell.backend)
     shared = Counter(
@@ -154,11 +153,6 @@ def family_size(cells: Iterable[CellName]) -> int:
 def is_in_overall(cell: CellName) -> bool:
     """Whether the overall answer may use a cell: of the equal track, and it trains."""
     return cell.track == "equal" and cell.strategy != "dataset"
-
-
-def line_of(cell: CellName) -> Line:
-    """Return what the cells of one line have in common."""
-    return cell.group_key
 
 
 def log_speed(metric: str) -> Speed:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import PluginError, RunError
-from benchharness.files import ANOTHER_CACHE, json_digest, writable
+from benchharness.files import ANOTHER_CACHE, ANOTHER_RESULTS, json_digest, writable
 from benchharness.model.cell import CellKey, cell_key
 from benchharness.plugins import REFERENCE, package_digest
 from benchharness.run.events import Certified, Observer, Probing
@@ -63,8 +63,8 @@ class Certifier:
             for cells in self.requests.inputs.plan.lines()
             if cells[0].track == "equal" and len(cells) > 1
         ]
-        for folder in (self.logs, self._cache):
-            with writable(folder, elsewhere=ANOTHER_CACHE):
+        for folder, elsewhere in ((self.logs, ANOTHER_RESULTS), (self._cache, ANOTHER_CACHE)):
+            with writable(folder, elsewhere=elsewhere):
                 folder.mkdir(parents=True, exist_ok=True)
         missing: dict[str, dict[Path, ProbeJob]] = {}
         for job in (job for _, jobs in groups for job in jobs):

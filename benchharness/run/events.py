@@ -439,14 +439,15 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
             return TrialProgress(name=name, **details)
         case "epoch" | "blocks":
             # Where nothing is learnt, there are the blocks of steps alone.
-            train_s = event.get("train_s") or sum(s for _, s in event["blocks"])
+            is_fed = event["event"] == "blocks"
+            train_s = sum(s for _, s in event["blocks"]) if is_fed else event["train_s"]
             return EpochEnded(
                 name=name,
                 epoch=event["epoch"],
                 epochs=started.epochs,
                 train_s=train_s,
                 images_per_s=started.images / train_s,
-                **{key: event.get(key) for key in _SCORES},
+                **{key: None if is_fed else event[key] for key in _SCORES},
             )
     return None
 

@@ -423,7 +423,9 @@ def verify_inputs(
 
     Nothing is downloaded; raises a BenchError where dataset or weights are unavailable.
     """
-    for item in sorted(places.fetcher.folder.glob("[!.]*")) if places.fetcher else ():
+    folder = places.fetcher.folder if places.fetcher else None
+    downloads = sorted(folder.iterdir()) if folder and folder.is_dir() else []
+    for item in (item for item in downloads if not item.name.startswith(".")):
         manifest = read_manifest(item)
         count = len(manifest.files) if manifest else 0
         remedy = f"remove {item} and run: benchharness data prepare SUITE"

@@ -172,12 +172,15 @@ class Runner(AbstractContextManager["Runner"]):
         """Yield the pending trials, then a round as often as a look asks for one."""
         began_s, records = now_s(), self.folder.records()[0]
         statuses = {record["id"]: record["status"] for record in records}
+        started = started_trials(self.plan, records)
+        # Whole records may be large, and this function lives as long as the run.
+        del records
 
         def is_pending(trial: Trial) -> bool:
             status = statuses.get(self.requests.trial_id(trial))
             return status not in (None, *SUCCESS) if self.options.only_failed else status is None
 
-        yield [*filter(is_pending, started_trials(self.plan, records))]
+        yield [*filter(is_pending, started)]
         while looks := look_at(self.plan, self.folder.records()[0], spent_s=now_s() - began_s):
             trials = next_round(self.plan, looks)
             if trials and self.options.only_failed:

@@ -15,9 +15,10 @@ from itertools import combinations, permutations
 from typing import Any, Literal
 
 from benchharness.measure.sequential import InterimLook, looks
+from benchharness.model.cell import CellKey
 from benchharness.results.cells import Cell as RecordedCell
 from benchharness.results.cells import cells_of
-from benchharness.results.comparisons import Line, comparisons_of, family_size, line_of
+from benchharness.results.comparisons import comparisons_of, family_size
 from benchharness.results.record import Record
 from benchharness.suite.plan import Plan, PlannedCell, Trial
 
@@ -100,7 +101,7 @@ def look_at(plan: Plan, records: Sequence[Record], *, spent_s: float) -> list[Li
     pairs, recorded = _pairs(plan, records), _by_line(records)
     lines = []
     for cells in automatic:
-        key = line_of(cells[0])
+        key = cells[0].group_key
         known = recorded.get(key, [])
         ok, known_pairs = _ok_cells(cells, known), pairs.get(key, {})
         # Backends that have met on no kind of machine yet.
@@ -137,7 +138,7 @@ def started_trials(plan: Plan, records: Sequence[Record]) -> list[Trial]:
     recorded = _by_line(records)
     trials: list[Trial] = []
     for line in plan.lines():
-        cells, first = recorded.get(line_of(line[0]), []), line[0].trials
+        cells, first = recorded.get(line[0].group_key, []), line[0].trials
         for index in range(1, max([first, *map(_last_index, cells)]) + 1):
             trials += plan.turn(line if index <= first else _ok_cells(line, cells), index)
     return trials
@@ -149,7 +150,7 @@ def next_round(plan: Plan, lines: Iterable[LineLook]) -> list[Trial]:
     return [trial for line in continued for trial in plan.turn(line.cells, line.trials + 1)]
 
 
-def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, InterimLook | None]]:
+def _pairs(plan: Plan, records: Sequence[Record]) -> dict[CellKey, dict[Pair, InterimLook | None]]:
     """Return the look at each pair of backends of a line that both have a trial that is ok.
 
     All are computed together, because the confidence of each depends on the others.
@@ -165,11 +166,11 @@ def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Inter
         max_trials=max(cell.most for cell in plan.cells),
     )
     by_index = dict(zip(logs, all_looks, strict=True))
-    lines: dict[Line, dict[Pair, InterimLook | None]] = {}
+    lines: dict[CellKey, dict[Pair, InterimLook | None]] = {}
     for index, pair in enumerate(comparisons):
         key = (pair.a.backend, pair.b.backend)
         machine = (pair.a.machine,) if machines > 1 else ()
-        lines.setdefault(line_of(pair.a), {})[*key, *machine] = by_index.get(index)
+        lines.setdefault(pair.a.group_key, {})[*key, *machine] = by_index.get(index)
     return lines
 
 
@@ -189,10 +190,10 @@ def _ok_cells(
     return tuple(cell for cell in line if cell.backend in ok)
 
 
-def _by_line(records: Sequence[Record]) -> dict[Line, list[RecordedCell]]:
-    lines: dict[Line, list[RecordedCell]] = {}
+def _by_line(records: Sequence[Record]) -> dict[CellKey, list[RecordedCell]]:
+    lines: dict[CellKey, list[RecordedCell]] = {}
     for cell in cells_of(records):
-        lines.setdefault(line_of(cell), []).append(cell)
+        lines.setdefault(cell.group_key, []).append(cell)
     return lines
 
 

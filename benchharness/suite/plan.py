@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class PlannedCell(CellName):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cell as JSON knows it."""
-        return asdict(self) | {
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {
             "settings": self.settings.model_dump(mode="json"),
             "published": self.published.model_dump(mode="json") if self.published else None,
         }

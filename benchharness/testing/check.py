@@ -223,7 +223,9 @@ class PluginCheck:
         """Keep and return the outcome of a clause, with what else is worth knowing of it."""
         entry, loading = find(self.name), observe_loading(self.name, options=self.options)
         remark = ""
-        if clause is Imports and not is_in(entry.module, CORE):
+        # A plugin that breaks it may have files that cannot be parsed.
+        is_kept = all(check.outcome == "kept" for check in checks)
+        if clause is Imports and is_kept and not is_in(entry.module, CORE):
             used = core_imports(entry)
             files = sorted({file for file, _, module in used if is_in(module, REFERENCE)})
             remark = f"the reference still works in {', '.join(files)}" if files else ""

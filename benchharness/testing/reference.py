@@ -75,7 +75,9 @@ class NumpyBackend:
 
 
 class NumpyWork:
-    """What every kind of work shares: settings, the network's inputs, their record, and its arrays.
+    """What every kind of work shares: settings, the network's inputs, their record, its arrays.
+
+    Feeding has a network without layers, and no arrays.
 
     Raises:
         UnsupportedError: The execution asks for more than float32 on a CPU, as it comes.

@@ -143,24 +143,24 @@ def check_looks(run: Facts, records: Sequence[Record], findings: Findings) -> No
     planned = [CellName(**{name: cell[name] for name in names}) for cell in cells]
     recorded = cells_of(records)
     machines = len({cell.machine for cell in recorded})
-    pairs = [pair for pair in comparisons_of(recorded) if pair.logs()]
+    known = [(pair, logs) for pair in comparisons_of(recorded) if (logs := pair.logs())]
     found = looks(
-        [pair.logs() for pair in pairs],
-        hosts=[pair.hosts() for pair in pairs],
+        [logs for _, logs in known],
+        hosts=[pair.hosts() for pair, _ in known],
         comparisons=family_size(planned) * max(machines, 1),
         max_trials=max(cell.get("max_trials") or cell["trials"] for cell in cells),
     )
-    known = {}
-    for (a, b), look in zip(((pair.a, pair.b) for pair in pairs), found, strict=True):
-        machine = a.machine if machines > 1 else None
-        known[a.group_key, a.backend, b.backend, machine] = look
+    by_pair = {}
+    for (pair, _), look in zip(known, found, strict=True):
+        machine = pair.a.machine if machines > 1 else None
+        by_pair[pair.a.group_key, pair.a.backend, pair.b.backend, machine] = look
     for shown in run["looks"]:
         for pair in shown["pairs"]:
             where = f"run.json: look at {shown['benchmark']}, {' and '.join(pair['backends'])}"
             key = (_line(shown), *pair["backends"], pair.get("machine"))
             for name in ("verdict", "ratio", "low", "high"):
                 # JSON has no word for infinity.
-                expected = without_nan(getattr(known.get(key), name, None))
+                expected = without_nan(getattr(by_pair.get(key), name, None))
                 findings.compare(f"{where}: {name}", expected, pair[name])
 
 

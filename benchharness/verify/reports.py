@@ -71,7 +71,11 @@ def check_reports(
         words = f"written by benchharness {version}, which has other words than {__version__}"
         findings.skip(f"{', '.join(names)}, {words}")
         return
-    report = Report.of(run, records)
+    report: Report | None = None
+    with findings.reading("run.json"):
+        report = Report.of(run, records)
+    if report is None:
+        return
     for name in names:
         text = (folder / name).read_text(encoding="utf-8")
         with findings.reading(name):

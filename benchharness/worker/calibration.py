@@ -205,7 +205,7 @@ def check_feeding(
             steps, most, budget_s = stretch_steps(step_s), MOST_STEPS, math.inf
             every = fingerprint_spec(task.input_shape, steps=steps)
             feeding = context.backend.feed(replace(task, fingerprint_spec=every))
-        gathered = list(batches[: min(_BATCHES, most)])
+        gathered = list(batches[: _BATCHES if steps > 1 else 1])
 
         def work(steps: int, after_step: AfterStep) -> None:
             feeding.feed(list(islice(cycle(gathered), steps)), after_step=after_step)

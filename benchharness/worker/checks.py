@@ -41,7 +41,9 @@ class BatchCheck:
         self, context: TrialContext, task: Task, inputs: NDArray[Any], plan: Sequence[Batches]
     ) -> None:
         self._context, self._plan, self._digest = context, plan, hashlib.sha256()
-        splits, steps = context.prepared.splits, len(plan[0])
+        splits = context.prepared.splits
+        # Not the length of an epoch's batches: making these is part of compiling.
+        steps = -(-len(splits["train"]) // context.settings.batch_size)
         self._planned = {
             "batches": steps,
             "steps": steps,

@@ -416,7 +416,8 @@ def _is_timed(cell: Cell) -> bool:
 
 def _speeds(cell: Cell) -> list[tuple[Record, float]]:
     """Return the ok trials of a cell that have a speed, and that."""
-    known = ((trial, trial["metrics"].get(speed_metric(cell))) for trial in cell.ok)
+    metric = speed_metric(cell)
+    known = ((trial, trial["metrics"].get(metric)) for trial in cell.ok)
     return [(trial, speed) for trial, speed in known if speed is not None]
 
 

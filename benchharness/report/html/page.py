@@ -294,7 +294,7 @@ def anchor_of(row: Row, proofs: Sequence[Proof]) -> str:
     cell = row.recorded[0]
     if cell.track != "equal":
         return ""
-    point, machines = (cell.benchmark, dict(cell.matrix)), ("", cell.machine)
+    point, machines = (cell.benchmark, cell.matrix), ("", cell.machine)
     own = [one for one in proofs if one["point"] == point and one["machine"] in machines]
     return min(own, key=lambda proof: proof["word"] == "proven")["anchor"] if own else ""
 
