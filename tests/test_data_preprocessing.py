@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photographs import prepared_of
+from safetensors.numpy import save
 
 from benchharness.data import preprocessing as module
 from benchharness.data.drawn import synthetic_images
@@ -194,3 +195,13 @@ def test_a_damaged_file_is_fitted_again(prepared: Prepared):
     file.write_bytes(file.read_bytes()[:50])
 
     assert np.array_equal(fitted("zca", prepared).whitening.gain, whole.whitening.gain)
+
+
+@pytest.mark.parametrize("facts", ['{"name": "standard"}', '{"nom": "standard"}', "[]"])
+def test_a_file_of_another_version_is_fitted_again(prepared: Prepared, facts: str):
+    """It has fewer facts, others, or none."""
+    whole = fitted("standard", prepared)
+    (file,) = (prepared.folder.parent.parent / "fitted").iterdir()
+    file.write_bytes(save({"none": np.zeros(1, np.float32)}, metadata={"facts": facts}))
+
+    assert fitted("standard", prepared) == whole
