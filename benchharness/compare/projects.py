@@ -33,8 +33,8 @@ from benchharness.environments.install import (
     dependency_closure,
     installed_as,
     name_of,
-    origin_of,
     parse_requirements,
+    source_of,
 )
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.files import json_digest
@@ -183,9 +183,9 @@ def companions(
 
 def _editable_project(known: Distribution) -> Project | None:
     """Return the project that an editable distribution is imported from; None for any other."""
-    origin = origin_of(known.name)
-    file = Path(origin.removeprefix("-e "), FILE)
-    return _read_project(file) if origin.startswith("-e ") and file.is_file() else None
+    folder, is_editable = source_of(known)
+    file = folder / FILE if folder and is_editable else None
+    return _read_project(file) if file and file.is_file() else None
 
 
 def _read_project(file: Path) -> Project | None:

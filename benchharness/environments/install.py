@@ -92,12 +92,19 @@ def origin_of(name: str) -> str:
     known = installed_as(name)
     if known is None:
         return name
+    folder, is_editable = source_of(known)
+    if folder is None:
+        return f"{name}=={known.version}"
+    return f"-e {folder}" if is_editable else str(folder)
+
+
+def source_of(known: Distribution) -> tuple[Path | None, bool]:
+    """Return the path that a distribution was installed from, and whether it is imported there."""
     origin = json.loads(known.read_text("direct_url.json") or "{}")
     place = urlsplit(origin.get("url", ""))
-    if place.scheme == "file":
-        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
-        return f"{editable}{url2pathname(place.path)}"
-    return f"{name}=={known.version}"
+    if place.scheme != "file":
+        return None, False
+    return Path(url2pathname(place.path)), bool(origin.get("dir_info", {}).get("editable"))
 
 
 def copy_distribution(known: Distribution, folder: Path) -> None:

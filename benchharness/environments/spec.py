@@ -16,7 +16,7 @@ from benchharness.environments.install import (
     installed_as,
     name_of,
     needs,
-    origin_of,
+    source_of,
 )
 from benchharness.plugins import installed, package_digest
 
@@ -66,9 +66,7 @@ class EnvironmentSpec:
         foreign = {text for text in texts if name_of(text) not in ours}
         # An editable one is not copied: its code is read where it is.
         is_copy = (
-            dist is not None
-            and canonicalize_name(dist.name) in ours
-            and not origin_of(dist.name).startswith("-e ")
+            dist is not None and canonicalize_name(dist.name) in ours and not source_of(dist)[1]
         )
         code = (package_digest(entry.module.partition(".")[0]),) if entry and is_copy else ()
         return cls(
