@@ -205,7 +205,7 @@ def load_hook(entry: EntryPoint, name: str, *, remedy: str = "") -> Hook:
 
     if not alone().get_hookimpls():
         raise PluginError(f"{title(entry)}: expected the hook {name}, found none{remedy}")
-    # Made anew for each call: pluggy adds those that are loaded meanwhile.
+    # One caller per call: pluggy adds plugins that are loaded later to an existing one.
     return lambda **arguments: alone()(**arguments)
 
 

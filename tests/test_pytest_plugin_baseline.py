@@ -121,7 +121,7 @@ def test_a_slower_machine_leaves_slower_steps_undecided(project: Path):
 
 @pytest.mark.parametrize("is_damaged", [True, False])
 def test_a_baseline_that_cannot_be_read_is_told(project: Path, is_damaged: bool):
-    """A file that was cut off, or none at all: no gate may pass without a word."""
+    """A file that was cut off, or none at all: the gate says that it cannot decide."""
     (file,) = project.glob(".benchmarks/*/*.json")
     if is_damaged:
         file.write_text(file.read_text()[:3000])

@@ -117,7 +117,7 @@ Examples = FileExamples | ArrayExamples
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DatasetFacts:
-    """What there is to say of a dataset beside its images.
+    """Description of a dataset, without its images.
 
     Attributes:
         classes: Names of the classes, by label.

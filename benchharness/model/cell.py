@@ -11,7 +11,7 @@ CellKey = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellName:
-    """What names a cell of a plan or of a run.
+    """Names of a cell of a plan or of a run.
 
     Attributes:
         matrix: The settings that the benchmark varies, as written; empty when none.
@@ -30,7 +30,7 @@ class CellName:
 
     @property
     def group_key(self) -> CellKey:
-        """What it has in common with the cells that it is compared with."""
+        """The key of its group: the same for all cells that it is compared with."""
         return cell_key(self.benchmark, self.matrix, self.track)
 
     @property

@@ -155,7 +155,7 @@ class RoundTrip(Clause, name="round_trip"):
         assert_same_arrays(weights, subject.task().weights, what="initial weights")
 
     def test_weights_survive_a_round_trip(self, subject: Subject) -> None:
-        """What is loaded is what is read back, bit for bit."""
+        """Weights that are loaded are read back unchanged, bit for bit."""
         training, other = subject.train(), make_weights(small_cnn(), seed=1)
         training.load_weights(other)
 

@@ -75,7 +75,7 @@ class NumpyBackend:
 
 
 class NumpyWork:
-    """What every kind of work shares: settings, the network's inputs, their record, its arrays.
+    """Base of every kind of work: settings, the network's inputs, their record, its arrays.
 
     Feeding has a network without layers, and no arrays.
 

@@ -51,7 +51,7 @@ class Chart:
 
 
 class Frame(NamedTuple):
-    """What charts are drawn of: rows of the table, and backends; ratios are to the first."""
+    """Data of the charts: rows of the table, and backends; ratios are to the first."""
 
     rows: Sequence[Row]
     backends: Sequence[str]

@@ -295,7 +295,7 @@ def anchor_of(row: Row, proofs: Sequence[Proof]) -> str:
     if cell.track != "equal":
         return ""
     point, machines = (cell.benchmark, cell.matrix), ("", cell.machine)
-    own = [one for one in proofs if one["point"] == point and one["machine"] in machines]
+    own = [proof for proof in proofs if proof["point"] == point and proof["machine"] in machines]
     return min(own, key=lambda proof: proof["word"] == "proven")["anchor"] if own else ""
 
 
