@@ -318,7 +318,7 @@ def test_the_option_names_plugins_there_are(enabled):
 
     assert done.exit_code == 2
     assert "expected an installed plugin" in done.output
-    assert "found nunpy" in done.output
+    assert 'found nunpy; did you mean "numpy"?' in done.output
 
 
 def test_every_command_that_may_load_a_plugin_has_the_option():

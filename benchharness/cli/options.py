@@ -88,12 +88,16 @@ def _disable(context: click.Context, option: click.Parameter, names: tuple[str, 
     if not names:
         return
     from benchharness.plugins import disable, disabled, installed_names
+    from benchharness.text import did_you_mean
 
     known = sorted({*installed_names(), *disabled()})
     if unknown := [name for name in names if name not in known]:
+        hints = dict.fromkeys(
+            f"; {hint}" for name in unknown if (hint := did_you_mean(name, known))
+        )
         raise click.BadParameter(
             f"expected an installed plugin ({', '.join(known) or 'none'}), "
-            f"found {', '.join(unknown)}"
+            f"found {', '.join(unknown)}{''.join(hints)}"
         )
     disable(names)
 
